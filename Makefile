@@ -1,0 +1,128 @@
+# make                    the program
+# make test               all that a change must pass; installs what the tests need
+# make unit e2e fuzz      parts of it
+# make lint               formatters and static analysers
+# make asan, valgrind     the tests again, under the sanitizers or valgrind
+# make bench              measurements
+# make install            PREFIX=/usr/local DESTDIR=; never overwrites a config
+# make dist               a release tarball, checked by building from it
+
+CC      ?= cc
+PREFIX  ?= /usr/local
+CFLAGS  ?= -O2 -g
+LDFLAGS ?=
+
+VERSION := $(shell sed -n 's/^.define FORMBRIDGE_VERSION "\(.*\)"/\1/p' bridge.h)
+
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+HARD = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+CPPFLAGS += -D_GNU_SOURCE -I.
+LDHARD = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+LIBS = -l:libbearssl.a -lmicrohttpd -linih -lseccomp -lcrypt -lpthread
+
+# SANITIZE=1: AddressSanitizer and UBSan. The sandbox stays on, and also allows the calls that the sanitizers
+# themselves make. A build for tests, never for a server.
+ifdef SANITIZE
+HARD = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -fPIE
+CPPFLAGS += -DSANDBOX_SANITIZE
+endif
+
+BUILD ?= build
+PROGRAM ?= formbridge
+SRC = $(filter-out bridge.c,$(wildcard *.c))
+OBJ = $(SRC:%.c=$(BUILD)/%.o)
+UNIT = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+all: $(PROGRAM)
+
+$(PROGRAM): $(BUILD)/bridge.o $(OBJ)
+	$(CC) $(CFLAGS) $(HARD) $(LDHARD) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c bridge.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) -c -o $@ $<
+
+# For valgrind, which knows no Landlock: the same objects with a stand-in for sandbox.c.
+formbridge-valgrind: $(BUILD)/bridge.o $(filter-out $(BUILD)/sandbox.o,$(OBJ)) tests/tools/no_sandbox.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) $(LDHARD) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# ---- tests
+
+$(BUILD)/unit/%: tests/unit/%.c $(OBJ) $(wildcard tests/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) $(LDFLAGS) -o $@ $< $(OBJ) -lcmocka $(LIBS)
+
+# They fail each allocation in turn.
+$(BUILD)/unit/form_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray
+$(BUILD)/unit/smime_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc
+
+# libFuzzer is clang's. All of the program has its coverage counted.
+FUZZFLAGS = -O1 -g -std=gnu11 -fno-sanitize-recover=all -fno-omit-frame-pointer
+$(BUILD)/fuzzed/%.o: %.c bridge.h
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(FUZZFLAGS) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(SRC:%.c=$(BUILD)/fuzzed/%.o) $(wildcard tests/*.h)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(FUZZFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(filter %.o,$^) $(LIBS)
+
+unit: $(UNIT)
+fuzzers: $(FUZZ)
+
+test:
+	tests/run
+
+asan:
+	tests/run asan
+
+valgrind:
+	tests/run valgrind
+
+fuzz:
+	tests/run fuzz
+
+e2e: $(PROGRAM)
+	/usr/bin/python3 -m pytest -q tests/e2e
+
+lint:
+	tests/lint
+
+bench: $(PROGRAM)
+	bench/run
+	bench/backlog
+
+# ---- install and release
+
+install: $(PROGRAM)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/doc/formbridge $(DESTDIR)/etc/formbridge
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/formbridge
+	install -m 644 doc/formbridge.8 $(DESTDIR)$(PREFIX)/share/man/man8/formbridge.8
+	install -m 644 doc/formbridge.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/formbridge.ini.5
+	install -m 644 README config.ini.example CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/formbridge/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,@PREFIX@,$(PREFIX),' doc/formbridge.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/formbridge.service
+	test -e $(DESTDIR)/etc/formbridge/config.ini || \
+	    install -m 640 config.ini.example $(DESTDIR)/etc/formbridge/config.ini
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/formbridge $(DESTDIR)$(PREFIX)/share/man/man8/formbridge.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5/formbridge.ini.5 $(DESTDIR)$(PREFIX)/lib/systemd/system/formbridge.service
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/formbridge
+
+DIST = formbridge-$(VERSION)
+dist:
+	rm -rf build-dist && mkdir -p build-dist
+	git archive --prefix=$(DIST)/ HEAD | tar -x -C build-dist
+	tar -C build-dist -czf $(DIST).tar.gz $(DIST)
+	$(MAKE) -C build-dist/$(DIST)
+	$(MAKE) -C build-dist/$(DIST) install DESTDIR=$(CURDIR)/build-dist/root
+	build-dist/root$(PREFIX)/sbin/formbridge --version
+	rm -rf build-dist
+
+clean:
+	rm -rf build build-* formbridge formbridge-*
+
+.PHONY: all unit fuzzers test asan valgrind fuzz e2e lint bench install uninstall dist clean
+.SECONDARY:

@@ -1,0 +1,2250 @@
+/*
+ * formbridge: a web form's post becomes a mail in the owner's mailbox.
+ *
+ * One block a file, lowest layer first; a file calls only files above it
+ * here. Public names start with the name of their file. Every length is in
+ * bytes and every time in seconds unless the contract says otherwise.
+ */
+
+#ifndef BRIDGE_H
+#define BRIDGE_H
+
+#include <bearssl.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#define FORMBRIDGE_VERSION "0.1.0"
+
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define COUNT(array)      (sizeof(array) / sizeof((array)[0]))
+
+/* Limits. What an administrator may want to change is a key of the config;
+ * these are the ceilings the code itself relies on. */
+enum {
+    REF_LEN = 14,           /* a receipt, "7K2M-Q9XD-4TRW" */
+    REF_SIZE = REF_LEN + 1, /* with its NUL */
+    FORM_NAME_MAX = 32,     /* name of a [form], [mailhost], [pickup]: [a-z0-9_-] */
+    SPOOL_NAME_SIZE = 80,   /* 20261121T235216Z.7K2M-Q9XD-4TRW.FORM and its NUL */
+    REASON_SIZE = 512,      /* why a delivery did not happen, in words, with its NUL */
+    ADDRESS_TEXT = 64,      /* "[2001:db8::1]:65535" and its NUL, with room */
+    MAIL_ADDRESS_MAX = 254, /* RFC 5321 §4.5.3.1.3, less the angle brackets */
+    FIELD_NAME_MAX = 256,   /* longer field names are refused, not cut */
+    FILE_NAME_MAX = 255,    /* longer names of uploads are cut at a character */
+    HOST_NAME_MAX_ = 253,   /* RFC 1035 §2.3.4, less the final dot */
+    SIGNATURE_MAX = 512,    /* RSA-4096 */
+    SIGNER_CLIENTS_MAX = 512,
+    SIGNER_WAIT = 3000, /* milliseconds a handshake waits for its signature */
+};
+
+/* ---- buf.c: bytes with a length, a ceiling and a sticky failure ---------------------------------
+ *
+ * Write a sequence, check once: after the ceiling or the memory ran out
+ * every further call does nothing and buf_ok() stays false. Memory is wiped
+ * before it is given back, also when a buffer moves as it grows. */
+
+struct buf {
+    unsigned char *data;
+    size_t len;
+    size_t cap;
+    size_t max;    /* never grows beyond this */
+    bool failed;   /* sticky */
+    bool borrowed; /* data belongs to the caller: never grown, never freed */
+};
+
+/* Empty, on the heap, at most max bytes; owns nothing until first written. */
+void buf_init(struct buf *b, size_t max);
+/* Empty, in the caller's memory of cap bytes. */
+void buf_borrow(struct buf *b, void *memory, size_t cap);
+/* Wipes and frees; the buffer is empty and usable again with the same max. */
+void buf_free(struct buf *b);
+/* Empty again, not failed, memory kept. Does not wipe. */
+void buf_clear(struct buf *b);
+bool buf_ok(const struct buf *b);
+void buf_put(struct buf *b, const void *bytes, size_t len);
+void buf_byte(struct buf *b, unsigned char byte);
+void buf_str(struct buf *b, const char *text);
+void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
+/* Room for len more bytes at the returned place, or NULL (and failed). The caller adds to b->len. */
+void *buf_room(struct buf *b, size_t len);
+/* The content with a NUL behind it that len does not count, or NULL if failed. */
+const char *buf_text(struct buf *b);
+/* Same bytes? */
+bool buf_equal(const struct buf *b, const char *text);
+/* A copy of at most size-1 bytes and a NUL; false, and an empty string, if it does not fit. */
+bool text_copy(char *out, size_t size, const char *text);
+/* snprintf that says whether everything fitted; on false out is cut but terminated. */
+bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
+/* A decimal number of 1 to 19 digits and nothing else. */
+bool text_number(const char *text, size_t len, uint64_t *out);
+
+/* Bytes that go somewhere: a file, a buffer, an encoder before another sink.
+ * put returns false when the destination failed; then the writer stops. */
+struct sink {
+    bool (*put)(struct sink *s, const void *bytes, size_t len);
+};
+struct buf_sink {
+    struct sink sink;
+    struct buf *buf;
+};
+void buf_sink(struct buf_sink *s, struct buf *b);
+
+/* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
+ *
+ * Text is reduced to printable ASCII here, whatever the caller passes. Field
+ * values of visitors are never passed: receipts, sizes, reasons only. */
+
+/* Name of the role, a static string, in front of every line. */
+void log_role(const char *role);
+void log_error(const char *fmt, ...) PRINTF(1, 2);
+/* Each line as an error. */
+void log_errors(const struct buf *lines);
+void log_warn(const char *fmt, ...) PRINTF(1, 2);
+void log_info(const char *fmt, ...) PRINTF(1, 2);
+
+/* ---- stats.c: counters in memory that all roles share ---------------------------------------- */
+
+enum counter {
+    STAT_CONNECTIONS,        /* accepted */
+    STAT_CONNECTIONS_OPEN,   /* gauge */
+    STAT_CONNECTIONS_CAPPED, /* closed at once: too many, or too many of one address */
+    STAT_HANDSHAKES,         /* full */
+    STAT_HANDSHAKES_RESUMED,
+    STAT_HANDSHAKES_FAILED,
+    STAT_TIMEOUTS, /* connections ended by a deadline */
+    STAT_REQUESTS,
+    STAT_REFUSED,          /* answered 4xx */
+    STAT_COMMITTED,        /* submissions answered with success */
+    STAT_COMMIT_FAILED,    /* answered 503: the spool would not take it */
+    STAT_COMMIT_FAILED_AT, /* gauge: when the last commit failed, seconds since 1970; 0: the last one did not
+                            */
+    STAT_COMMIT_SYNCS,     /* flushes asked of the disk for commits */
+    STAT_DELIVERED,
+    STAT_DELIVERY_DEFERRED, /* tries that ended in a temporary failure */
+    STAT_HELD,              /* gauge: messages that need a person */
+    STAT_QUEUED,            /* gauge */
+    STAT_OLDEST,            /* gauge: age of the oldest queued message */
+    STAT_ROLE_DEATHS,
+    STAT_CERTIFICATE_EXPIRES, /* gauge: seconds since 1970 */
+    STAT_SEAL_EXPIRES,        /* gauge: the first S/MIME certificate that a form needs; 0: none */
+    STAT_COUNT
+};
+
+/* Before the first fork. false: no memory. */
+bool stats_open(void);
+void stats_add(enum counter s, int64_t n);
+void stats_set(enum counter s, int64_t value);
+int64_t stats_get(enum counter s);
+/* Prometheus text exposition format 0.0.4. */
+void stats_write(struct buf *out);
+
+/* ---- charset.c: what browsers send, as UTF-8 ----------------------------------------------------
+ *
+ * iconv loads a converter from a file, which no role may do once it is
+ * narrowed: all are opened before, and shared by fork. */
+
+void charset_open(void);
+/* The encoding that a label of the WHATWG Encoding Standard stands for, by its name in the standard ("UTF-8",
+ * "windows-1252"), static; NULL if we cannot convert it. Case and spaces around do not matter. UTF-8 and
+ * windows-1252 are always there, the others after charset_open() where the machine has the converter. */
+const char *charset_name(const char *label, size_t len);
+/* Appends in as UTF-8. What means nothing in label becomes U+FFFD. Returns how often, or -1: unknown label.
+ * For one thread at a time: converters have a state. */
+long charset_to_utf8(const char *label, size_t label_len, const void *in, size_t len, struct buf *out);
+/* Pure: is this well-formed UTF-8 (RFC 3629)? */
+bool charset_is_utf8(const void *bytes, size_t len);
+
+/* ---- form.c, urlencoded.c, multipart.c, json.c: form bodies (pure) ------------------------------
+ *
+ * A body is fed in pieces of any size and is either complete and exact or an
+ * error. Fields keep their order, their repeats and their empty values. */
+
+enum form_kind { FORM_URLENCODED, FORM_MULTIPART, FORM_JSON };
+
+enum form_error {
+    FORM_OK = 0,
+    FORM_MALFORMED, /* 400 */
+    FORM_TOO_MANY,  /* 413: fields or files */
+    FORM_TOO_LARGE, /* 413: body or a name */
+    FORM_NO_MEMORY, /* 503 */
+};
+
+enum {                       /* field.repaired: said in the mail, so that nobody is misled */
+       REPAIRED_NUL = 1,     /* held U+0000, shown as U+2400 */
+       REPAIRED_CHARSET = 2, /* was not the encoding it claimed: read as windows-1252, or has U+FFFD */
+};
+
+struct field {
+    struct buf name;     /* UTF-8 after form_end() */
+    struct buf value;    /* UTF-8 after form_end(), line ends as sent; the bytes themselves for a file */
+    struct buf filename; /* UTF-8, as sent, a path and control characters included: never use it as a path;
+                          * of one that is too long the end, which has the extension */
+    struct buf type;     /* the sender's claim, "type/subtype" in lower case, or empty */
+    struct buf charset;  /* what the sender's part (FORM_MULTIPART) says its value is in, or empty */
+    bool file;           /* has a filename parameter; an empty one with no content is dropped at form_end() */
+    unsigned repaired;
+};
+
+struct form_limits {
+    size_t body;     /* bytes of the body */
+    unsigned fields; /* files included */
+    unsigned files;
+};
+
+struct form; /* one body being read, and its fields */
+
+/* Reads a Content-Type value. On true, kind is set and boundary (FORM_MULTIPART) holds the unquoted boundary.
+ * charset receives the charset parameter or "". Parameters after the boundary are allowed. */
+bool form_content_type(const char *value, enum form_kind *kind, struct buf *boundary, struct buf *charset);
+/* boundary and charset as form_content_type() gave them; both are copied, and may be NULL where there is
+ * none. NULL: no memory. The caller frees with form_free(), which wipes. */
+struct form *form_new(enum form_kind kind, const struct buf *boundary, const struct buf *charset,
+                      const struct form_limits *limits);
+/* false as soon as the body cannot become valid; the rest of it need not be fed. */
+bool form_feed(struct form *f, const void *bytes, size_t len);
+/* The body ends here. false unless it is complete. Converts to UTF-8. */
+bool form_end(struct form *f);
+void form_free(struct form *f);
+enum form_error form_error(const struct form *f);
+/* What was wrong, in words for the sender, without a byte of the body. Static. */
+const char *form_why(const struct form *f);
+size_t form_count(const struct form *f);
+struct field *form_field(struct form *f, size_t index);
+/* The first field of this name that is not a file, or NULL. */
+struct field *form_find(struct form *f, const char *name);
+/* Bytes of heap that the body holds now: what the caller counts against its memory limit. */
+size_t form_memory(const struct form *f);
+
+/* For these four files alone. What returns bool has set the form's error where it returns false. */
+
+/* A new empty field behind the others, good until the next one is added; NULL: too many, or no memory. */
+struct field *form_add(struct form *f);
+/* The field is an upload; false: too many. */
+bool form_file(struct form *f, struct field *field);
+/* Appends to a buffer of a field, or to one whose content will be a name. */
+bool form_put(struct form *f, struct buf *b, const void *bytes, size_t len);
+/* The first error stays. why is static. Returns false. */
+bool form_fail(struct form *f, enum form_error error, const char *why);
+
+/* Length of the token (RFC 9110 §5.6.2) at text. */
+size_t form_token(const char *text, size_t len);
+/* Are these bytes this word, but for the case of ASCII letters? */
+bool form_same(const char *text, size_t len, const char *word);
+enum { FORM_TYPE_MAX = 255, FORM_LABEL_MAX = 64 }; /* RFC 6838 §4.2; known labels are shorter */
+enum form_param { PARAM_END, PARAM_READ, PARAM_MALFORMED };
+/* Reads one "; name=value" (RFC 9110 §5.6.6) at *at and moves on. name points into the text; the value is
+ * appended to value. escapes: in quotes a backslash stands before a byte that is meant as it is; without, the
+ * quotes end at the next quote, as browsers write it (HTML, "multipart form data"). */
+enum form_param form_param(const char **at, const char *end, bool escapes, const char **name,
+                           size_t *name_len, struct buf *value);
+/* A Content-Type value: type becomes "type/subtype" in lower case, charset and boundary the parameters or "".
+ * boundary NULL: not wanted. false: it cannot be read, or the buffers do not hold it. */
+bool form_media_type(const char *text, size_t len, struct buf *type, struct buf *boundary,
+                     struct buf *charset);
+
+struct urlencoded; /* URL Standard §5.1, but a "%" must be an escape */
+struct urlencoded *urlencoded_new(void);
+bool urlencoded_feed(struct urlencoded *u, struct form *f, const char *bytes, size_t len);
+bool urlencoded_end(const struct urlencoded *u, struct form *f);
+size_t urlencoded_memory(void);
+void urlencoded_free(struct urlencoded *u);
+
+struct multipart; /* RFC 7578 over RFC 2046 */
+struct multipart *multipart_new(const struct buf *boundary);
+bool multipart_feed(struct multipart *m, struct form *f, const char *bytes, size_t len);
+bool multipart_end(const struct multipart *m, struct form *f);
+size_t multipart_memory(const struct multipart *m);
+void multipart_free(struct multipart *m);
+
+struct json; /* RFC 8259: one object of strings, numbers, true, false, null, and arrays of these, which become
+                repeats */
+struct json *json_new(void);
+bool json_feed(struct json *j, struct form *f, const char *bytes, size_t len);
+bool json_end(const struct json *j, struct form *f);
+size_t json_memory(const struct json *j);
+void json_free(struct json *j);
+
+/* ---- gate.c: HTTP request heads (pure) ----------------------------------------------------------
+ *
+ * Lets one unambiguous RFC 9112 request head through at a time, then exactly
+ * its body, then looks for the next head. Whatever it lets through means the
+ * same to every parser. */
+
+enum { GATE_PARTS_MAX = 100 }; /* fields, query arguments and cookies of one head */
+
+enum gate_state { GATE_HEAD, GATE_BODY, GATE_REFUSED };
+
+struct gate {
+    enum gate_state state;
+    struct buf head; /* collected so far; grows only while a head is incomplete */
+    size_t line;     /* where in head the line begins that is not complete yet */
+    bool blank;      /* the one empty line that may come before a head was dropped */
+    uint64_t max_body;
+    uint64_t body_left; /* in GATE_BODY */
+    bool passed;        /* the head in `head` has been given out and will be dropped at the next call */
+    bool post;          /* of the last head: is it a POST? */
+    bool last;          /* of the last head: the connection closes after it (RFC 9112 §9.3) */
+    unsigned status;    /* in GATE_REFUSED: the HTTP status to answer with before closing */
+    const char *why;    /* in GATE_REFUSED: in words, static */
+};
+
+/* max_head: bytes from the method to the empty line, both included. */
+void gate_init(struct gate *g, size_t max_head, uint64_t max_body);
+/* Wipes; heads carry cookies and passwords. */
+void gate_free(struct gate *g);
+/* Takes from in as much as makes one run of output: all of a piece of a head (out_len 0), a head that became
+ * complete, or a piece of a body (out points into in). Returns the bytes taken; call again for the rest.
+ * 0 with len > 0 only in GATE_REFUSED. out stays valid until the next call. How the bytes are cut into calls
+ * changes neither the output nor the verdict. What follows a head with `last` and its body is taken and
+ * dropped (RFC 9112 §9.6). */
+size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, size_t *out_len);
+/* Nothing of a next request has been seen yet. */
+bool gate_idle(const struct gate *g);
+
+/* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
+
+enum { UTF8_REPLACEMENT = 0xFFFD };
+
+enum utf8_class {
+    UTF8_TEXT,
+    UTF8_SPACE,   /* white space within a line, the tab included */
+    UTF8_BREAK,   /* a line end: LF, CR, U+0085, U+2028, U+2029 */
+    UTF8_BIDI,    /* changes the order in which its neighbours are shown */
+    UTF8_CONTROL, /* any other control character, and what Unicode calls noncharacters */
+};
+
+/* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
+ * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
+size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
+/* Writes a character; returns its length. */
+size_t utf8_bytes(uint32_t c, unsigned char out[4]);
+/* The length of the longest beginning of at most max bytes that ends between two characters. */
+size_t utf8_cut(const void *bytes, size_t len, size_t max);
+enum utf8_class utf8_class(uint32_t c);
+
+/* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
+
+struct date { /* UTC */
+    int64_t year;
+    int month;   /* 0: January */
+    int day;     /* from 1 */
+    int weekday; /* 0: Sunday */
+    int hour, minute, second;
+};
+
+/* time: seconds since 1970, not negative. */
+struct date date_utc(int64_t time);
+/* "Sat, 21 Nov 2026 23:52:16 +0000", RFC 5322 §3.3. */
+void date_mail(struct buf *out, int64_t time);
+/* "2026-11-21 23:52:16 UTC", for people. */
+void date_plain(struct buf *out, int64_t time);
+
+/* ---- encode.c: any bytes as short lines of ASCII (pure) -----------------------------------------
+ *
+ * Line ends are LF. Names and texts of headers end with a NUL. */
+
+/* 4 less than a line may have: its first and its last byte may yet become escapes. */
+enum { ENCODE_QP_TEXT = 72 };
+
+struct encode_qp { /* quoted-printable, RFC 2045 §6.7 */
+    struct sink *out;
+    size_t len;
+    unsigned char line[ENCODE_QP_TEXT + 2];
+    bool failed; /* sticky */
+};
+
+void encode_qp_begin(struct encode_qp *q, struct sink *out);
+/* Text without its line ends: a CR or LF here is encoded as a byte. No line begins with "." or "From ". */
+void encode_qp_put(struct encode_qp *q, const void *bytes, size_t len);
+void encode_qp_break(struct encode_qp *q);
+/* Ends the last line and wipes. false: the sink failed. */
+bool encode_qp_end(struct encode_qp *q);
+/* RFC 2045 §6.8, in lines of 76; nothing for no bytes. false: the sink failed. */
+bool encode_base64(struct sink *out, const void *bytes, size_t len);
+/* A whole header field, folded at its spaces to 78 bytes a line; a longer word stands on a line of its own.
+ * Runs of spaces become one. value holds no line end and no control character. */
+void encode_header(struct buf *out, const char *name, const char *value);
+/* The same for unstructured UTF-8 text: RFC 2047 where it is not plain ASCII, or could be taken for an
+ * encoded-word. */
+void encode_header_text(struct buf *out, const char *name, const char *text);
+/* Appends `;`, a fold and a parameter to the header field that out ends with: `name="value"` if value, UTF-8,
+ * is short and plain, else `name*=` or, for a long one, `name*0*=` and so on (RFC 2231). */
+void encode_parameter(struct buf *out, const char *name, const char *value);
+/* The same as `name="value"` for readers without RFC 2231: a "_" for each character that is not plain, at
+ * most 60 of them, the last of which are the file name's extension. */
+void encode_parameter_ascii(struct buf *out, const char *name, const char *value);
+
+/* ---- upload.c: what a browser says about a file, made harmless (pure) ---------------------------
+ *
+ * An upload is always an attachment, whatever its type; nothing opens it. */
+
+/* Appends a name for the file: valid UTF-8, at most FILE_NAME_MAX bytes, never empty; no path, no control or
+ * bidi character, no dot in front; an extension survives the cut. */
+void upload_name(const struct field *f, struct buf *out);
+/* Appends the sender's claim if it is a plain "type/subtype" on which no mail program acts, so neither text
+ * nor HTML, or "application/octet-stream". */
+void upload_type(const struct field *f, struct buf *out);
+
+/* ---- letter.c: the text of the mail (pure) --------------------------------------------------- */
+
+struct message {
+    const char *hostname; /* Message-ID domain and "by" of the Received line */
+    const char *form;     /* name of the form */
+    const char *ref;      /* receipt */
+    int64_t time;         /* seconds since 1970 */
+    const char *from;     /* an address of the config: checked there */
+    char *const *to;      /* likewise */
+    size_t to_count;
+    const char *subject;    /* template: {ref}, {form}, and {FIELD} for the first of that name, or nothing */
+    const char *reply_to;   /* template or NULL; no header if the result is not one ASCII address */
+    const char *peer;       /* the visitor's address as text, no port */
+    const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
+    const char *tls;        /* "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519", or NULL */
+    unsigned char seed[16]; /* random; boundaries are made from it */
+    struct form *fields;
+};
+
+/* Writes the fields as quoted-printable text in the layout that the head of letter.c shows. false: the sink
+ * failed. */
+bool letter_write(const struct message *m, struct sink *out);
+
+/* ---- mime.c: a form becomes an RFC 5322 message (pure) --------------------------------------- */
+
+/* Writes the whole message with LF line ends, every line 7-bit and at most 78 bytes; only an address or host
+ * name that is longer, or an address of the config that is not ASCII (RFC 6532), stands as it is. The
+ * Message-ID depends on ref, time and hostname alone. false: the sink failed, or the memory. */
+bool mime_compose(const struct message *m, struct sink *out);
+/* Is this one addr-spec that may stand in a header and in an SMTP envelope? Dot-atom local part and a domain
+ * (RFC 5321 §4.1.2), UTF-8 allowed in both (RFC 6531); no quoted strings, comments, spaces or control
+ * characters. */
+bool mime_address_ok(const char *text, size_t len);
+
+/* ---- der.c: DER, read and written (pure) --------------------------------------------------------
+ *
+ * X.690 §10: one way to write everything, and only that way is read. A reader
+ * is a cursor; its failure is sticky and passes on to the readers made from
+ * it, so a sequence of calls is checked once, at its end. */
+
+enum { /* tags, of those with a number below 31 */
+       DER_BOOLEAN = 0x01,
+       DER_INTEGER = 0x02,
+       DER_BIT_STRING = 0x03,
+       DER_OCTET_STRING = 0x04,
+       DER_NULL = 0x05,
+       DER_OID = 0x06,
+       DER_UTF8_STRING = 0x0c,
+       DER_PRINTABLE_STRING = 0x13,
+       DER_IA5_STRING = 0x16,
+       DER_UTC_TIME = 0x17,
+       DER_GENERALIZED_TIME = 0x18,
+       DER_SEQUENCE = 0x30,
+       DER_SET = 0x31,
+       DER_CONTEXT = 0x80,             /* + n: [n] IMPLICIT of a primitive type */
+       DER_CONTEXT_CONSTRUCTED = 0xa0, /* + n: [n] EXPLICIT, or IMPLICIT of a constructed type */
+};
+
+/* OBJECT IDENTIFIERs that more than one file knows. */
+#define OID_RSA           "1.2.840.113549.1.1.1"
+#define OID_EC            "1.2.840.10045.2.1"
+#define OID_P256          "1.2.840.10045.3.1.7"
+#define OID_ECDSA_SHA256  "1.2.840.10045.4.3.2"
+#define OID_SUBJECT_NAMES "2.5.29.17"
+
+struct der { /* what is left to read; borrows the bytes */
+    const unsigned char *at;
+    size_t len;
+    bool failed;
+};
+
+struct der der_read(const void *bytes, size_t len);
+/* Read to its end without failure? */
+bool der_done(const struct der *d);
+/* Is an element with this tag next? */
+bool der_is(const struct der *d, unsigned tag);
+/* Steps over one element with this tag and returns a reader of its content. */
+struct der der_next(struct der *d, unsigned tag);
+/* Steps over one element, whatever it is, and returns the whole of it, tag and length included. */
+struct der der_whole(struct der *d);
+/* Steps over an OBJECT IDENTIFIER. Is it this one, "1.2.840.113549"? */
+bool der_oid(struct der *d, const char *dotted);
+/* The content of an OBJECT IDENTIFIER: is it this one? */
+bool der_oid_is(const struct der *oid, const char *dotted);
+bool der_boolean(struct der *d);
+/* An INTEGER that is not negative: its bytes, big-endian, without leading zeros; none for 0. */
+struct der der_unsigned(struct der *d);
+/* Such an INTEGER below 2^31. */
+unsigned der_small(struct der *d);
+/* A BIT STRING of whole bytes. */
+struct der der_bits(struct der *d);
+/* A UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 has them; seconds since 1970. */
+int64_t der_time(struct der *d);
+
+/* Writing: into a buffer, whose failure is sticky too. */
+void der_put(struct buf *b, unsigned tag, const void *content, size_t len);
+void der_put_text(struct buf *b, unsigned tag, const char *text);
+void der_put_null(struct buf *b);
+void der_put_boolean(struct buf *b, bool value);
+/* An INTEGER from the bytes of a number that is not negative, big-endian; leading zeros do not matter. */
+void der_put_unsigned(struct buf *b, const void *bytes, size_t len);
+void der_put_small(struct buf *b, unsigned value);
+void der_put_oid(struct buf *b, const char *dotted);
+/* A BIT STRING of whole bytes. */
+void der_put_bits(struct buf *b, const void *bytes, size_t len);
+/* UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5). */
+void der_put_time(struct buf *b, int64_t time);
+/* What is written between the two becomes the content of one element; they nest. */
+size_t der_begin(struct buf *b, unsigned tag);
+void der_end(struct buf *b, size_t begun);
+
+/* ---- pem.c: PEM files (RFC 7468) ------------------------------------------------------------- */
+
+enum { PEM_FILE_MAX = 1 << 20 };
+
+struct pem_source { /* where bytes come from, and where to say what is wrong with them */
+    const char *path;
+    char *why;
+    size_t why_size;
+};
+
+struct pem_block {
+    char label[32]; /* "CERTIFICATE"; "" if it is longer than any we know */
+    size_t at, len; /* within pem.der */
+};
+
+struct pem {
+    const struct pem_source *source;
+    struct buf der; /* of all blocks, one behind the other; wiped by pem_free() */
+    struct pem_block *blocks;
+    size_t count;
+    bool binary; /* looks like DER itself */
+};
+
+/* All blocks of the file. secret: refuses a file that others than its owner may write, or that the world may
+ * read. false: the source is told why, and there is nothing to free. */
+bool pem_load(struct pem *p, const struct pem_source *source, bool secret);
+/* The same from memory. Pure. An encrypted key is refused whatever is wanted. */
+bool pem_parse(struct pem *p, const struct pem_source *source, const void *bytes, size_t len);
+void pem_free(struct pem *p);
+/* A reader of one block. */
+struct der pem_der(const struct pem *p, size_t index);
+bool pem_is(const struct pem_block *b, const char *label);
+bool pem_is_key(const struct pem_block *b);
+bool pem_is_cert(const struct pem_block *b);
+/* Says "PATH: ..." and returns false. */
+bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(2, 3);
+/* Says that there is no such thing in the file, and what is there instead; returns false. */
+bool pem_without(const struct pem *p, const char *wanted);
+
+/* ---- x509.c: certificates and private keys in files ---------------------------------------------
+ *
+ * PEM in files, DER inside. The *_parse functions are pure. */
+
+struct key {  /* a private key, in the memory of the one role that uses it */
+    int type; /* BR_KEYTYPE_RSA or BR_KEYTYPE_EC, 0: none */
+    br_rsa_private_key rsa;
+    br_ec_private_key ec;
+    struct buf memory; /* what the two point into; wiped by x509_key_free() */
+};
+
+enum { /* tags of a GeneralName (RFC 5280 §4.2.1.6) */
+       GENERAL_NAME_MAIL = DER_CONTEXT + 1,
+       GENERAL_NAME_DNS = DER_CONTEXT + 2,
+       GENERAL_NAME_IP = DER_CONTEXT + 7,
+};
+
+struct cert {                                 /* one certificate, read; everything points into its DER */
+    struct der serial, issuer, subject, spki; /* whole elements, tag and length included */
+    struct der names;                         /* GeneralNames of the SubjectAltName, empty if there is none */
+    int64_t not_before, not_after;
+    int issuer_key_type; /* of the signature on it; 0: neither RSA nor ECDSA */
+    br_x509_pkey key;    /* key_type 0: neither RSA nor P-256 or P-384 */
+    unsigned key_bits;   /* modulus or field size */
+};
+
+struct chain { /* a certificate chain, leaf first: public */
+    br_x509_certificate *certs;
+    size_t count;
+    int key_type;        /* of the leaf */
+    unsigned key_bits;   /* modulus or field size of the leaf */
+    int issuer_key_type; /* of the signature on the leaf; 0: neither RSA nor ECDSA */
+    int64_t not_before, not_after;
+    unsigned char spki_sha256[32]; /* of the leaf's SubjectPublicKeyInfo */
+    struct buf names;              /* DNS names of the leaf's SubjectAltName, one a line */
+    struct buf memory;
+};
+
+/* RFC 5280 §4.1. false: not a certificate. Signatures are not checked. */
+bool x509_read(struct cert *c, const void *bytes, size_t len);
+
+/* Each returns false with why = what is wrong with which file and what would be right; then there is nothing
+ * to free. The leaf has an RSA key of 2048 to 4096 bits or one on P-256 or P-384; its dates are the caller's
+ * to judge. */
+bool x509_chain_load(struct chain *c, const char *path, char *why, size_t why_size);
+bool x509_chain_parse(struct chain *c, const char *path, const void *bytes, size_t len, char *why,
+                      size_t why_size);
+void x509_chain_free(struct chain *c);
+/* Refuses a file that others than its owner may write, or that the world may read. The same keys as above. */
+bool x509_key_load(struct key *k, const char *path, char *why, size_t why_size);
+bool x509_key_parse(struct key *k, const char *path, const void *bytes, size_t len, char *why,
+                    size_t why_size);
+void x509_key_free(struct key *k);
+/* Is k the private half of the leaf's public key? Signs with the one and verifies with the other. */
+bool x509_match(const struct chain *c, const struct key *k);
+/* Does the leaf name this host (RFC 6125 §6.4.3, one wildcard as the whole leftmost label, two labels behind
+ * it)? */
+bool x509_names_host(const struct chain *c, const char *host);
+/* A host name as a certificate may carry it, "*." in front included? */
+bool x509_is_name(const char *name, size_t len);
+
+/* ---- x509_self.c: a certificate of our own making (pure) ------------------------------------- */
+
+/* A new P-256 key and a self-signed certificate (RFC 5280) for these DNS names and 127.0.0.1/::1,
+ * valid for days from now, both PEM. random: 64 bytes. false: no name, a name that is no host name, or no
+ * room. */
+bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
+                      const unsigned char *random, struct buf *cert_pem, struct buf *key_pem);
+
+/* ---- algid.c: AlgorithmIdentifiers, RFC 5280 §4.1.1.2 (pure) --------------------------------- */
+
+#define OID_SHA256 "2.16.840.1.101.3.4.2.1"
+
+/* Without parameters; with a NULL; with an OID, such as a curve; with an OCTET STRING, such as an IV. */
+void algid_put(struct buf *b, const char *oid);
+void algid_put_null(struct buf *b, const char *oid);
+void algid_put_oid(struct buf *b, const char *oid, const char *parameter);
+void algid_put_bytes(struct buf *b, const char *oid, const void *parameter, size_t len);
+
+/* ---- cmskey.c: a content key for one recipient of CMS (pure) --------------------------------- */
+
+enum { CMS_KEY_SIZE = 32, CMS_WRAPPED_SIZE = CMS_KEY_SIZE + 8 }; /* AES-256, and RFC 3394 around it */
+
+struct cmskey {
+    const unsigned char *cek;  /* CMS_KEY_SIZE */
+    bool modern;               /* RSA with OAEP in place of PKCS #1 v1.5 */
+    const br_prng_class **rng; /* seeded by the caller, as are all that follow */
+};
+
+/* Appends the RecipientInfo (RFC 5652 §6.2) for a certificate with an RSA key of 2048 to 4096 bits, or one on P-256
+ * or P-384 (RFC 5753). false: another key, one that is no key of its kind, or no room in b. */
+bool cmskey_put(struct buf *b, const struct cmskey *k, const struct cert *to);
+/* Appends IssuerAndSerialNumber, by which CMS names a certificate. */
+void cmskey_put_name(struct buf *b, const struct cert *c);
+/* AES key wrap, RFC 3394 §2.2.1. */
+void cmskey_wrap(unsigned char out[CMS_WRAPPED_SIZE], const unsigned char kek[CMS_KEY_SIZE],
+                 const unsigned char cek[CMS_KEY_SIZE]);
+/* The fastest AES-CBC encryption of this CPU. */
+const br_block_cbcenc_class *cmskey_aes_cbc(void);
+
+/* ---- cms.c: envelopes and signatures, RFC 5652 (pure) -------------------------------------------
+ *
+ * An envelope is a sink for clear bytes that writes BER to another sink as it
+ * goes; it holds one chunk. What it has written tells nothing but its length
+ * and the recipients' issuers and serial numbers. */
+
+enum cms_profile {
+    CMS_COMPATIBLE, /* AES-256-CBC, RSA PKCS #1 v1.5: every program opens it with an RSA key. Sign inside */
+    CMS_MODERN,     /* AES-256-GCM (RFC 5083, 5084), RSA-OAEP with SHA-256 */
+};
+
+enum {
+    CMS_CHUNK = 8192,   /* whole blocks; its length takes two bytes */
+    CMS_CHUNK_HEAD = 4, /* tag and length before it */
+    CMS_RECIPIENTS_MAX = 32,
+};
+
+struct cms_recipients {
+    const struct cert *certs[CMS_RECIPIENTS_MAX];
+    size_t count;
+};
+
+struct cms_envelope {
+    struct sink sink; /* takes the clear content */
+    struct sink *out;
+    bool gcm;
+    bool failed; /* sticky */
+    union {
+        br_aes_gen_cbcenc_keys cbc;
+        br_aes_gen_ctr_keys ctr;
+    } key;
+    br_gcm_context tag; /* of GCM, as far as the content has come */
+    unsigned char iv[16];
+    size_t len; /* of the content in chunk */
+    unsigned char chunk[CMS_CHUNK_HEAD + CMS_CHUNK];
+};
+
+/* Makes a new key and writes what stands before the content. The certificates must have been judged, see
+ * mailcert_choose(). false: nobody to encrypt for, a certificate with a key of another kind, no memory, or out failed.
+ * From here on e holds secrets: cms_envelope_end() wipes it, or its owner does. */
+bool cms_envelope_begin(struct cms_envelope *e, enum cms_profile profile, const struct cms_recipients *to,
+                        const br_prng_class **rng, struct sink *out);
+/* Writes the end, and wipes whatever happened. false: what was written is no envelope. */
+bool cms_envelope_end(struct cms_envelope *e);
+
+struct cms_signer {
+    const struct chain *chain; /* the leaf's key signs; all of it goes into the signature */
+    /* As signer_sign(): the digest in data, of hash (BearSSL's id), is replaced by a signature of at most len bytes,
+     * PKCS #1 v1.5 or ECDSA in DER. Returns its length, 0: none. */
+    size_t (*sign)(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len);
+    void *ctx;
+};
+
+/* Appends a detached signature, a ContentInfo in DER, of content with this SHA-256. time: as the signer claims. */
+bool cms_sign(const struct cms_signer *s, const unsigned char digest[br_sha256_SIZE], int64_t time,
+              struct buf *out);
+
+/* ---- mailcert.c: certificates of mail addresses (RFC 8550) --------------------------------------
+ *
+ * Pure but for mailcert_load(). What says why says it in one sentence: which
+ * certificate of which file, what is wrong, and what would be right. */
+
+struct mailcert {
+    struct mailcert *next;
+    const char *path; /* of its file; the caller's, who keeps it */
+    size_t number;    /* in the file, from 1 */
+    struct cert cert;
+    unsigned usage; /* KeyUsage (RFC 5280 §4.2.1.3) from bit 15 down; all bits if it does not say */
+    bool mail;      /* its extended usage allows mail, or anything, or does not say */
+    struct buf der; /* what cert points into */
+};
+
+enum mailcert_use { MAILCERT_ENCRYPT, MAILCERT_SIGN };
+
+/* Appends the certificates of a PEM file to *list (NULL: a new one). A file with a private key is refused. false:
+ * *list is as it was. */
+bool mailcert_load(struct mailcert **list, const char *path, char *why, size_t why_size);
+bool mailcert_parse(struct mailcert **list, const char *path, const void *bytes, size_t len, char *why,
+                    size_t why_size);
+void mailcert_free(struct mailcert *list);
+/* Has it this address as an rfc822Name or as the subject's emailAddress? Case does not matter. */
+bool mailcert_names(const struct mailcert *m, const char *address);
+/* Is its key of a kind we use, and allowed to do this for mail? What time does not change. */
+bool mailcert_able(const struct mailcert *m, enum mailcert_use use, char *why, size_t why_size);
+bool mailcert_in_date(const struct mailcert *m, int64_t now, char *why, size_t why_size);
+/* Whom to encrypt for, so that all of `to` can read the mail and nobody else. Each address needs a certificate that is
+ * in date; where it has several, those that are not are left out (the old and the new one may stand side by side). A
+ * certificate that is not able, or for none of the addresses, fails the whole. On false, out is empty. */
+bool mailcert_choose(const struct mailcert *list, char *const *to, size_t to_count, int64_t now,
+                     struct cms_recipients *out, char *why, size_t why_size);
+/* The last second in which mailcert_choose() finds one for each of `to`, if no earlier one is missing. */
+int64_t mailcert_expiry(const struct mailcert *list, char *const *to, size_t to_count);
+/* Appends what each certificate is good for, for people. false: none of them is good to encrypt for now. */
+bool mailcert_describe(const struct mailcert *list, int64_t now, struct buf *out);
+
+/* ---- smime.c: a message inside S/MIME, RFC 8551 (pure) ------------------------------------------
+ *
+ * A sink between mime_compose() and whatever takes the mail: a message with LF
+ * line ends in, another out. Out come the fields that a mail host needs, a
+ * neutral subject, and base64 of an envelope that has all the rest: the whole
+ * message with all its fields (RFC 9788), within a signature if there is a
+ * signer. Nothing else reaches out, whatever fails. Lines of the body are 76
+ * bytes; memory is some 25 kB whatever the message's size. */
+
+struct smime_job {
+    enum cms_profile profile;
+    struct cms_recipients to;        /* from mailcert_choose(), for this message */
+    const struct cms_signer *signer; /* NULL: not signed */
+    const char *subject;             /* outside: form and receipt */
+    int64_t time;                    /* of the signature */
+    const br_prng_class **rng;       /* seeded for this message */
+};
+
+struct smime;
+/* NULL: no memory. What job points to lives on until smime_free(). */
+struct smime *smime_new(const struct smime_job *job, struct sink *out);
+/* For the message. Its header block must be complete and have one Content-Type. */
+struct sink *smime_sink(struct smime *s);
+/* The message is complete: signs, and writes the end. Called once. false: something failed, here or before, and what
+ * was written must not be used. */
+bool smime_end(struct smime *s);
+/* Wipes; NULL is allowed. */
+void smime_free(struct smime *s);
+
+/* ---- pkcs12.c: a key and its certificate in one file with a password (pure) ------------------ */
+
+struct pkcs12 {
+    const unsigned char *key, *cert; /* DER: PKCS #8, X.509 */
+    size_t key_len, cert_len;
+    const char *name;     /* what programs show for it: ASCII */
+    const char *password; /* ASCII, 1 to 127 characters: readers disagree about all others */
+};
+
+/* Appends a PFX (RFC 7292) with AES-256-CBC and HMAC-SHA-256, as OpenSSL 3 and NSS write it too. false: the password or
+ * the name is not as above, or no room. */
+bool pkcs12_put(struct buf *out, const struct pkcs12 *p, const br_prng_class **rng);
+
+/* ---- mailself.c: a mail certificate for one who has none (pure) ------------------------------ */
+
+struct mailself {
+    const char *address;  /* an address by mime_address_ok(), in ASCII */
+    const char *password; /* for pkcs12_put() */
+    int64_t now;
+    unsigned days; /* that it is valid for */
+    bool ec;       /* P-256, else RSA with 3072 bits, which every mail program decrypts with */
+    const br_prng_class **rng;
+};
+
+/* A self-signed certificate (RFC 5280, RFC 8550) for the server, PEM, and with its key as PKCS #12 for the mail program;
+ * the key is nowhere else. Takes about a second for RSA. false: address or password will not do, or no room. */
+bool mailself_make(const struct mailself *m, struct buf *cert_pem, struct buf *p12);
+
+/* ---- value.c: what the text of one config value means (pure) --------------------------------- */
+
+struct endpoint { /* something to listen on or to connect to */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    char text[ADDRESS_TEXT]; /* as written in the config, for messages */
+};
+
+/* Each returns whether the text is one of its kind. Texts end with a NUL. */
+
+/* Name of a [form] or [mailhost]: 1 to FORM_NAME_MAX of a-z 0-9 _ - */
+bool value_name(const char *text);
+/* "65536", "512k", "10M", "1G" in bytes; a k is 1024. */
+bool value_size(const char *text, uint64_t *bytes);
+/* "30", "30s", "5m", "2h", "5d" */
+bool value_seconds(const char *text, uint64_t *seconds);
+/* A host name (RFC 1123 §2.1), not an address, no final dot. */
+bool value_host(const char *text);
+/* "192.0.2.1:443" or "[2001:db8::1]:443": digits only, never looked up. */
+bool value_endpoint(const char *text, struct endpoint *e);
+/* "/path" as the name of a unix socket, which shows in messages as "unix:/path". */
+bool value_socket(const char *path, struct endpoint *e);
+/* 127.0.0.0/8 or ::1 */
+bool value_is_loopback(const struct endpoint *e);
+/* "HOST", "HOST:PORT", "192.0.2.1:PORT" or "[2001:db8::1]:PORT": ends the host in place and returns where it
+ * starts, or NULL. port: 0 if none was given. */
+char *value_server(char *text, uint16_t *port);
+/* "https://host[:port]" as browsers send it (RFC 6454 §6.2): lower-cased, a default port and a final slash
+ * removed. */
+bool value_origin(char *text);
+/* An absolute https URL (http only for this machine) without user information. */
+bool value_url(const char *text);
+/* Braces in pairs around a name each: "Order {ref} from {name}". */
+bool value_template(const char *text);
+/* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
+bool value_pin(const char *text, unsigned char pin[32]);
+
+/* ---- confread.c: the config file as sections of keys; the only user of inih (pure) ----------- */
+
+struct confread_key {
+    struct confread_key *next;
+    unsigned line;
+    char *name, *text;
+};
+
+struct confread_section {
+    struct confread_section *next;
+    unsigned line;
+    char *kind, *name; /* of "[form order]"; name is "" if there is none */
+    struct confread_key *keys;
+};
+
+struct confread {
+    const char *file; /* stands in the mistakes */
+    struct confread_section *sections;
+    struct conf_memory *memory;        /* owns all that was read, and whatever confread_keep() gave */
+    struct confread_mistake *mistakes; /* latest first */
+    size_t mistake_count;
+    bool no_memory; /* sticky */
+};
+
+/* Fills r with what the text says. Sections and keys are each there once, in order, whatever they are called.
+ */
+void confread_text(struct confread *r, const char *file, const void *bytes, size_t len);
+/* The key of this name, or NULL. */
+const struct confread_key *confread_find(const struct confread_section *s, const char *name);
+/* Zeroed memory that lives as long as r->memory. NULL, and r->no_memory, if there is none. */
+void *confread_keep(struct confread *r, size_t size);
+char *confread_keep_text(struct confread *r, const char *text);
+void confread_free(struct conf_memory *memory);
+void confread_mistake(struct confread *r, unsigned line, const char *fmt, ...) PRINTF(3, 4);
+/* Appends every mistake by line. false if there was one, running out of memory included. */
+bool confread_report(struct confread *r, struct buf *errors);
+
+/* ---- confkeys.c: every key of the config, and what its text does (pure) ---------------------- */
+
+struct conf;
+
+/* Reports a section and its keys where nothing of that name is known. */
+void confkeys_check(struct confread *r, const struct confread_section *s);
+/* Sets the members of object, a struct conf, form_conf or mailhost as s->kind says, from the keys of s and
+ * the defaults of all others. c->mailhosts is where a form looks for its targets. */
+void confkeys_apply(struct confread *r, const struct conf *c, const struct confread_section *s, void *object);
+/* Every key as "section key default" lines, "(words)" where the default is not a text that one could write,
+ * and
+ * "(required)": what the tests hold the documents against. */
+void confkeys_list(struct buf *out);
+
+/* ---- conf.c: the config ---------------------------------------------------------------------- */
+
+enum target_kind { TARGET_MAILDIR, TARGET_MBOX, TARGET_LMTP, TARGET_MAILHOST };
+
+struct target { /* one place of a form's `deliver` */
+    enum target_kind kind;
+    char *text;                /* as written: names the target in state files and messages */
+    char *path;                /* maildir, mbox, unix socket of LMTP; NULL: the next two */
+    struct endpoint *loopback; /* TARGET_LMTP over TCP: an address of this machine */
+    struct mailhost *host;     /* TARGET_MAILHOST */
+};
+
+struct mailhost {
+    struct mailhost *next;
+    char *name;
+    int line;
+    char *server; /* host name or address, the latter without brackets */
+    uint16_t port;
+    bool starttls;
+    char *username; /* NULL: no AUTH */
+    char *password_file;
+    char *tls_name; /* name the certificate must carry; defaults to server */
+    char *trust;    /* PEM file of anchors, NULL: the system's */
+    unsigned char (*pins)[32];
+    size_t pin_count;
+    bool pin_only; /* the pin stands instead of the chain */
+    bool requiretls;
+    unsigned timeout; /* ceiling for each wait; 0: RFC 5321 §4.5.3.2 */
+    unsigned connections;
+};
+
+struct form_conf {
+    struct form_conf *next;
+    char *name;
+    int line;
+    char **to;
+    size_t to_count;
+    char *from;
+    char *subject;
+    char *reply_to;      /* NULL: none */
+    char **origins;      /* "https://host[:port]", lower case */
+    size_t origin_count; /* 0: any */
+    struct target *targets;
+    size_t target_count;
+    char **required;
+    size_t required_count;
+    char *success; /* URL, NULL: our own receipt page */
+    char *title;   /* what pages call the form */
+    uint64_t max_body;
+    bool alert;        /* no form of visitors: where the mails of alert.c go */
+    char **encrypt_to; /* PEM files; none: no encryption */
+    size_t encrypt_count;
+    bool smime_modern;
+    char *sign_cert, *sign_key; /* NULL: not signed */
+    struct seal *seal;          /* no key: a front's own, see roles.c */
+};
+
+struct conf {
+    char *file;
+    struct endpoint *listen;
+    size_t listen_count;
+    struct endpoint *http_listen;
+    size_t http_listen_count;
+    struct endpoint *admin_listen;
+    size_t admin_listen_count;
+    char *hostname;
+    char *certificate;
+    char *private_key;
+    char *user; /* NULL: stay who we are */
+    char *spool;
+    char *acme_webroot;       /* NULL: none */
+    unsigned fronts;          /* processes; 0: one per core */
+    unsigned max_connections; /* over all fronts */
+    unsigned max_per_address; /* IPv4 address or IPv6 /64, over all fronts */
+    unsigned handshake_timeout, head_timeout, body_timeout, answer_timeout, idle_timeout, drain_timeout;
+    size_t max_head;
+    uint64_t max_body;
+    unsigned max_fields;
+    unsigned max_files;
+    size_t max_memory;             /* bytes of bodies in memory, each front */
+    unsigned retry_min, retry_max; /* back-off between tries */
+    unsigned max_age;              /* then a message is held */
+    char **alert_to;               /* who hears of held messages */
+    size_t alert_to_count;         /* 0: nobody */
+    char *alert_from;              /* NULL: the first of alert_to */
+    struct target *alert_targets;
+    size_t alert_target_count;
+    struct form_conf *forms; /* the last one is that of the alerts, if there are any */
+    struct mailhost *mailhosts;
+    struct pickup *pickups;
+    bool demo;                  /* GET /f/NAME shows a form: set by the demo, not by a key */
+    struct conf_memory *memory; /* owns whatever is pointed to from here */
+};
+
+/* Reads and checks everything that the text alone can tell. Every mistake is appended to errors as a line
+ * "FILE:LINE: what is wrong and what would be right", in the order of lines. NULL if there was one. */
+struct conf *conf_load(const char *path, struct buf *errors);
+/* The same from memory: what the fuzzer calls. name stands in the messages. Pure. */
+struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct buf *errors);
+void conf_free(struct conf *c);
+/* The form of this name that visitors may send, or NULL. */
+struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
+/* The same, or that of the alerts: where a message in the spool goes. */
+struct form_conf *conf_route(const struct conf *c, const char *name);
+
+/* ---- words.c: every sentence that a person reads on a page ----------------------------------- */
+
+enum word {
+    W_LANG,
+    W_UNNAMED,
+    W_REQUIRED,
+    W_BACK,
+    W_SEND,
+    W_RECEIVED,
+    W_RECEIVED_LEAD,
+    W_RECEIPT,
+    W_KEEP,
+    W_RECEIVED_AT,
+    W_INVALID,
+    W_INVALID_LEAD,
+    W_INVALID_LOST,
+    W_INVALID_LIST,
+    W_FILE_AGAIN,
+    W_FILE_WAS,
+    W_FILE_HINT,
+    W_ERROR,
+    W_NOTHING_STORED,
+    W_ABOUT,
+    W_ABOUT_LEAD,
+    W_ABOUT_DATA,
+    W_ABOUT_FORM,
+    W_ABOUT_FORM_LEAD,
+    W_ABOUT_FORM_OWNER,
+    W_DEMO,
+    W_DEMO_KICKER,
+    W_DEMO_LEAD,
+    W_DEMO_NAME,
+    W_DEMO_EMAIL,
+    W_DEMO_EMAIL_HINT,
+    W_DEMO_ITEM,
+    W_DEMO_CHOOSE,
+    W_DEMO_QUANTITY,
+    W_DEMO_MESSAGE,
+    W_DEMO_PHOTO,
+    W_DEMO_PHOTO_HINT,
+    W_DEMO_CONSENT,
+    W_DEMO_SEND,
+    WORDS_COUNT
+};
+
+/* Plain text, static, to be escaped when written. {} in it is where an argument goes. */
+const char *words(enum word id);
+
+struct refusal { /* what an HTTP status means to a person, and what to do now */
+    unsigned status;
+    const char *title;
+    const char *what;
+    const char *advice;
+};
+/* Static; for a status without an entry the general one of its class. */
+const struct refusal *words_refusal(unsigned status);
+
+/* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
+
+struct span { /* bytes that somebody else owns */
+    const char *at;
+    size_t len;
+};
+/* UTF-8 as HTML, for content and for quoted attribute values alike. Control characters become visible
+ * (U+2400...; C1: U+FFFD), CRLF and CR become LF. At most five bytes for one. */
+void html_text(struct buf *out, struct span text);
+/* The same for a string. */
+void html_str(struct buf *out, const char *text);
+/* text with arg in place of its {}, both escaped. */
+void html_sentence(struct buf *out, const char *text, struct span arg);
+/* <p class="class">text</p>. class: of ours, or NULL. */
+void html_paragraph(struct buf *out, const char *class, const char *text);
+/* ` name="value"`. */
+void html_attribute(struct buf *out, const char *name, struct span value);
+
+/* ---- page.c: the HTML and JSON that people and scripts get (pure) -------------------------------
+ *
+ * Every function appends a complete document in UTF-8. One that does not fit into PAGE_MAX or its memory
+ * leaves buf_ok() false: the caller then answers in plain text. Visitor text is escaped here. A page posts to
+ * /f/NAME of its own host, so that origin is one to accept for every form. */
+
+enum {
+    PAGE_MAX = 1024 * 1024
+}; /* what to give buf_init(): a form sent back needs most, and stays below it */
+
+struct page_error {      /* one thing to mend in a form */
+    const char *field;   /* name as sent; NULL: the form as a whole */
+    const char *code;    /* for JSON: "REQUIRED_FIELD_MISSING", ... */
+    const char *message; /* for people: a whole sentence */
+};
+/* The Content-Security-Policy of our pages: default-src 'none' and the hash of the one style sheet. Static;
+ * the first call computes it, so not from two threads. */
+const char *page_csp(void);
+/* After success, when the form has no `success` URL. */
+void page_receipt(struct buf *out, const struct form_conf *f, const char *ref, int64_t time);
+/* Any refusal: what it means, whether anything was stored (never), what to do now. title or what NULL: our
+ * own words for this status. */
+void page_error(struct buf *out, unsigned status, const char *title, const char *what);
+/* 422: what to mend, and the same form again with everything that was typed (files excepted, and said so).
+ * Above 64 kB of text the form is left out and the visitor sent to the Back button. */
+void page_invalid(struct buf *out, const struct form_conf *f, struct form *typed,
+                  const struct page_error *errors, size_t count);
+/* GET / (f NULL): what this server is. GET /f/NAME: what this address is for. */
+void page_about(struct buf *out, const struct conf *c, const struct form_conf *f);
+/* GET /f/NAME in the demo: an order form with the fields name, email, item, quantity, message, photo,
+ * consent. */
+void page_demo(struct buf *out, const struct form_conf *f);
+/* {"ok":true,"id":REF,"next":URL}; next NULL: "". */
+void page_json_ok(struct buf *out, const char *ref, const char *next);
+/* {"error":WHAT,"errors":[{"field","code","message"}]} */
+void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
+
+/* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
+
+/* One profile for every engine: TLS 1.2, ECDHE with AEAD, X25519 and P-256, no renegotiation, the fastest
+ * implementations of this CPU, entropy from getrandom(2). Call after br_ssl_*_zero() in place of init_full;
+ * the caller still sets buffers, X.509 engine or policy. */
+void tls_profile(br_ssl_engine_context *cc);
+/* "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"; static. */
+const char *tls_suite_name(uint16_t suite);
+/* A BearSSL error code in words, static; those of the X.509 engine included. */
+const char *tls_error_text(int error);
+
+/* The server's policy: which certificate, and who signs. One serves all connections of a process. */
+struct tls_policy {
+    const br_ssl_server_policy_class *vtable;
+    const struct chain *chain;
+    /* hash: BearSSL's id. data: hash_len bytes in, the signature out, at most len. Returns its length, 0:
+     * failed. */
+    size_t (*sign)(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len);
+    void *sign_ctx;
+};
+void tls_policy_init(struct tls_policy *p, const struct chain *chain,
+                     size_t (*sign)(void *, unsigned, unsigned char *, size_t, size_t), void *sign_ctx);
+
+/* Sessions, shared by every process forked after tls_cache_new(). */
+struct tls_cache;
+struct tls_cache *tls_cache_new(void);
+void tls_cache_free(struct tls_cache *c);
+const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
+
+/* Zeroes and configures a server context; the caller still sets buffers, then br_ssl_server_reset() for each
+ * connection. cache may be NULL. */
+void tls_server(br_ssl_server_context *sc, struct tls_policy *policy, struct tls_cache *cache);
+
+/* ---- signer.c: the only process that holds a private key ------------------------------------- */
+
+/* One socketpair (SOCK_SEQPACKET) for each client; the parent keeps both ends, so that either side can be
+ * replaced. */
+struct signer_link {
+    int fd;
+    uint32_t key; /* which of the signer's keys; 0: that of the TLS certificate */
+    uint64_t
+        next; /* number of the next request, so that an answer to a dead predecessor is not taken for ours */
+};
+void signer_link_init(struct signer_link *l, int fd);
+/* For struct tls_policy: ctx is a signer_link. Waits at most SIGNER_WAIT milliseconds. */
+size_t signer_sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len);
+/* The role: answers requests on these sockets until *stop, which a handler of SIGTERM sets; the caller has it
+ * blocked. */
+void signer_run(const struct key *keys, size_t key_count, const int *fds, size_t count,
+                const volatile sig_atomic_t *stop);
+
+/* ---- state.c: what a retry needs to remember about one message (pure) ------------------------ */
+
+enum { STATE_SIZE_MAX = 1024 * 1024 };
+
+/* state.held of what `formbridge queue hold` held: nobody needs to be told. */
+#define STATE_HELD_BY_PERSON "held by a person"
+
+struct state_recipient {
+    struct state_recipient *next;
+    char *address;
+    char *failed; /* why it never will be, or NULL: has it */
+};
+
+struct state_target {
+    struct state_target *next;
+    char *text;                         /* as struct target */
+    bool done;                          /* has it */
+    char *failed;                       /* why it never will, or NULL */
+    unsigned tries;                     /* that ended in a temporary failure */
+    int64_t next_try;                   /* not before */
+    char *reason;                       /* of the last try, or NULL */
+    struct state_recipient *recipients; /* of SMTP and LMTP, that need no further try */
+};
+
+struct state { /* all of it on the heap of its owner; {0} is one that remembers nothing */
+    struct state_target *targets;
+    char *held;    /* why it needs a person, or NULL */
+    int64_t since; /* its age counts from here; 0: from the time in its name */
+};
+
+/* Reads the text that state.c describes at its head. st need not be initialised; on false it remembers
+ * nothing. */
+bool state_parse(struct state *st, const void *bytes, size_t len);
+void state_write(const struct state *st, struct buf *out);
+void state_free(struct state *st);
+/* NULL: it remembers nothing of this target. */
+struct state_target *state_find(const struct state *st, const char *text);
+/* The same, but makes it. NULL: no memory. */
+struct state_target *state_target(struct state *st, const char *text);
+/* NULL: this recipient still needs a try. */
+const struct state_recipient *state_recipient(const struct state_target *t, const char *address);
+/* failed: why, or NULL for one that has it. false: no memory, nothing changed. */
+bool state_settle(struct state_target *t, const char *address, const char *failed);
+/* Replaces one of the texts of a state; text may be NULL. false: no memory, nothing changed. */
+bool state_text(char **place, const char *text);
+/* A person has sent it on its way again: failures and waits are forgotten, deliveries are not. */
+void state_release(struct state *st, int64_t now);
+
+/* ---- spool.c: what was accepted and is not yet delivered ------------------------------------- */
+
+struct spool {
+    int root, tmp, queue, held; /* directories, open for as long as the spool */
+    bool no_group;              /* syncfs(2) cannot be relied on there */
+};
+
+struct draft {        /* a message being written */
+    struct sink sink; /* write it here */
+    char name[SPOOL_NAME_SIZE];
+    int fd;
+    int error;          /* errno of the first failure, sticky; 0: none so far */
+    struct buf pending; /* not yet written to the file */
+    uint64_t size;
+};
+
+/* As the user who owns the spool: makes what is missing of it (mode 0700), syncs the names. false: why says
+ * what and where. */
+bool spool_open(struct spool *s, const char *path, char *why, size_t why_size);
+void spool_close(struct spool *s);
+/* The time, receipt and form of a name; false if it is not one of ours. form is FORM_NAME_MAX+1 bytes. */
+bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char *form);
+/* A receipt from 8 random bytes: 12 letters of Crockford's base 32 in three groups. */
+void spool_ref(char ref[REF_SIZE], const unsigned char random[8]);
+/* Starts a message. Failure shows in d->error. */
+void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form);
+/* Makes n drafts durable with as few syncs as their number allows: afterwards, each with error 0 is committed
+ * and survives anything; each with another error has left nothing behind. Closes them all. */
+void spool_commit(struct spool *s, struct draft *const *drafts, size_t n);
+/* Gives up one draft: closes and removes it. */
+void spool_abandon(struct spool *s, struct draft *d);
+/* Removes what a crash left in tmp/; only when no front is running on this spool. Returns how many. */
+size_t spool_sweep(struct spool *s);
+/* For readdir(3), from the start; the caller closes it. NULL: errno says why. */
+DIR *spool_list(int directory);
+/* How many messages are there. */
+size_t spool_count(int directory);
+/* Writes all of it. false: errno says why. */
+bool spool_write(int fd, const void *bytes, size_t len);
+/* Makes the name of a file or directory durable: syncs the directory that it is in. false: errno says why. */
+bool spool_sync_name(const char *path);
+/* The state beside a message in directory (s->queue or s->held). No file means that there is nothing to
+ * remember; false: there is one and it cannot be read. The caller frees in any case. */
+bool spool_state_read(int directory, const char *name, struct state *st);
+/* Replaces it: whole at any time, durable as a file; the name is not synced, for losing it costs only a
+ * second delivery. false: errno says why, the old one stands. */
+bool spool_state_write(int directory, const char *name, const struct state *st);
+void spool_state_remove(int directory, const char *name);
+/* Is this file such a state, or one being written? Then name receives that of its message. */
+bool spool_state_of(const char *file, char name[SPOOL_NAME_SIZE]);
+
+/* ---- mailbox.c: Maildir and mbox ------------------------------------------------------------- */
+
+enum outcome { OUTCOME_DONE, OUTCOME_TEMPORARY, OUTCOME_PERMANENT };
+
+struct result {
+    enum outcome outcome;
+    char reason[REASON_SIZE]; /* one line in words, never a field value */
+};
+
+struct parcel {       /* one message on its way to one place */
+    const char *name; /* in spool->queue */
+    const char *from; /* envelope sender, for mbox */
+    uint64_t size;
+    struct result result;
+};
+
+/* Is this a Maildir (or can it be made one: an existing empty directory, or a missing one whose parent
+ * exists) that we can write? Makes what is missing. */
+bool maildir_check(const char *path, char *why, size_t why_size);
+/* Puts every parcel into new/ by link where it can and by copy where it must, then syncs once. A parcel that
+ * is there already (a crash came between) counts as done. */
+void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
+                     size_t n);
+/* Can we append to this mbox: a plain file, or none yet in a directory where we can make one and its lock? */
+bool mbox_check(const char *path, char *why, size_t why_size);
+/* Appends every parcel (mboxrd) under dotlock and fcntl lock, then syncs once; what fails is taken off again.
+ * After a crash a message may be there twice. now: for the "From " lines. */
+void mbox_deliver(const char *path, struct spool *s, int64_t now, struct parcel *parcels, size_t n);
+
+/* ---- wire.c: SMTP as bytes: replies, capabilities, messages made ready (pure) ---------------- */
+
+struct wire_reply { /* RFC 5321 §4.2 */
+    unsigned code;  /* 200 to 599; 0: nothing read yet */
+    bool done;      /* the last line has been read */
+    unsigned lines;
+    struct buf text; /* what stands behind the codes, each line ended by LF, as sent */
+    char memory[8192];
+};
+
+void wire_reply_init(struct wire_reply *r);
+/* Takes one line, without its CRLF. false: this is no reply, or one that is far too long. */
+bool wire_reply_line(struct wire_reply *r, const char *line, size_t len);
+/* Walks through the lines of the text: at starts as 0. false: no more. */
+bool wire_reply_each(const struct wire_reply *r, size_t *at, const char **line, size_t *len);
+/* The whole reply as one line of printable ASCII, "550 5.1.1 no such user"; what does not fit is left out. */
+void wire_reply_text(const struct wire_reply *r, char *out, size_t size);
+/* The length of the enhanced status code (RFC 3463) that a line of text begins with, or 0. */
+size_t wire_enhanced(const char *text, size_t len);
+
+enum { /* wire_caps.offers */
+       CAP_STARTTLS = 1,
+       CAP_PIPELINING = 1 << 1,
+       CAP_8BITMIME = 1 << 2,
+       CAP_SMTPUTF8 = 1 << 3,
+       CAP_DSN = 1 << 4,
+       CAP_REQUIRETLS = 1 << 5,
+       CAP_SIZE = 1 << 6,
+       CAP_AUTH = 1 << 7,
+       CAP_PLAIN = 1 << 8,
+       CAP_LOGIN = 1 << 9,
+       CAP_SCRAM_SHA_256 = 1 << 10,
+};
+
+struct wire_caps {
+    unsigned offers;
+    uint64_t size; /* the largest message the host takes, 0: not said */
+};
+
+/* From the answer to EHLO or LHLO. */
+void wire_caps_read(struct wire_caps *c, const struct wire_reply *r);
+
+struct wire_scan {  /* what a message with LF line ends will need on the wire; fed in pieces of any size */
+    uint64_t size;  /* as RFC 1870 §3 counts: with CRLF, without the doubled dots and the final one */
+    bool eight_bit; /* has bytes above 127 */
+    bool eight_bit_header; /* in its header */
+    const char *fault;     /* why it must not be sent, static: "the message ..."; or NULL */
+    bool in_header;
+    size_t line; /* bytes of the current line so far */
+};
+
+void wire_scan_init(struct wire_scan *s);
+void wire_scan(struct wire_scan *s, const void *bytes, size_t len);
+void wire_scan_end(struct wire_scan *s);
+
+struct wire_body { /* zeroed at the start of a message */
+    bool in_line;
+};
+
+/* Appends a piece of the message with CRLF line ends and doubled dots: at most twice its length. */
+void wire_body(struct wire_body *b, const void *bytes, size_t len, struct buf *out);
+/* Completes the last line and appends the final dot: at most 5 bytes. */
+void wire_body_end(struct wire_body *b, struct buf *out);
+
+/* May it stand between < and > in an envelope? */
+bool wire_path_ok(const char *address);
+bool wire_ascii(const char *text);
+
+/* ---- auth.c: SASL as SMTP uses it (pure) ----------------------------------------------------- */
+
+enum auth_mechanism { AUTH_NONE, AUTH_LOGIN, AUTH_PLAIN, AUTH_SCRAM_SHA_256 };
+
+struct auth { /* one login */
+    enum auth_mechanism mechanism;
+    unsigned step;
+    const char *user, *password; /* the caller's, as long as the login lasts */
+    bool proved;     /* success may be believed: all was said, and a host that must prove itself did */
+    const char *why; /* after a failure: what the host did wrong, static */
+    char nonce[25];
+    struct buf transcript;       /* AuthMessage of RFC 5802 */
+    unsigned char signature[32]; /* what the host must show */
+};
+
+void auth_start(struct auth *a, enum auth_mechanism mechanism, const char *user, const char *password,
+                const unsigned char random[18]);
+/* Answers a challenge, base64 as it came. out receives base64. false: a->why. */
+bool auth_step(struct auth *a, const char *challenge, size_t len, struct buf *out);
+/* Frees and wipes; also right for one that is all zeros. */
+void auth_end(struct auth *a);
+/* "SCRAM-SHA-256" */
+const char *auth_name(enum auth_mechanism mechanism);
+
+/* ---- certext.c: what a certificate may be used for (pure) ------------------------------------ */
+
+struct certext {               /* what struct cert does not tell */
+    bool ca;                   /* basicConstraints */
+    bool purposes;             /* there is an extendedKeyUsage, */
+    bool for_servers;          /* and it allows serverAuth or anything */
+    bool constraints;          /* nameConstraints */
+    const char *bad_signature; /* an algorithm that is not accepted, in words, static; or NULL */
+};
+
+/* Of a certificate that x509_read() found well-formed. */
+void certext_read(struct certext *e, const void *bytes, size_t len);
+
+/* ---- anchors.c: the certificates that trust in mail hosts comes from ------------------------- */
+
+struct anchors { /* never changes once loaded */
+    br_x509_trust_anchor *list;
+    size_t count;   /* never 0 */
+    struct buf der; /* what the list points into */
+};
+
+/* file: PEM, NULL: the system's. now: those that are expired then are left out. NULL: why says what is wrong. */
+struct anchors *anchors_load(const char *file, int64_t now, char *why, size_t why_size);
+void anchors_free(struct anchors *a);
+
+/* ---- trust.c: who a mail host must prove to be ----------------------------------------------- */
+
+/* One handshake with one host. The chain must lead to an anchor, with RSA keys of 2048 bits and more or P-256
+ * and P-384, and signatures over SHA-256 or better; the leaf must be valid now, name the host in its
+ * subjectAltName, be no CA, and be for servers or for anything; if there are pins, its key must be one of
+ * them. With pin_only the pin alone decides (as RFC 7671 §5.1 has it for DANE-EE): names and dates say
+ * nothing that the key does not. */
+struct trust_check;
+
+/* host must outlive it, and a, which may be NULL with pin_only. NULL: no memory. */
+struct trust_check *trust_check_new(const struct mailhost *host, const struct anchors *a, int64_t now);
+void trust_check_free(struct trust_check *c);
+/* For br_ssl_engine_set_x509(). */
+const br_x509_class **trust_check_class(struct trust_check *c);
+/* The name to ask for (SNI); NULL: none, with pin_only and an address. */
+const char *trust_check_name(const struct trust_check *c);
+/* What was checked, what was found, what to do, in one sentence. "" as long as nothing is wrong; right after
+ * trust_check_new() it says if there is no name to check. */
+const char *trust_check_why(const struct trust_check *c);
+/* Appends names, issuer, days left and pin of the host's certificate. After a handshake. */
+void trust_check_describe(const struct trust_check *c, struct buf *out);
+
+/* ---- dial.c: one conversation with a mail host, TLS or a unix socket, with deadlines --
+ *
+ * There are two ways to connect. To a mail host nothing can be written before its identity is proven, except
+ * for two fixed lines; without TLS there is only this machine. The first failure sticks. */
+
+struct dial;
+
+enum dial_clear { DIAL_EHLO, DIAL_STARTTLS };
+
+/* Connects, each address of the host in turn; unless it is a STARTTLS host, TLS is complete on return.
+ * timeout: for each wait, which is at most 30 s for a connection and 60 s for a handshake. NULL: why, which
+ * names the host. */
+struct dial *dial_host(const struct mailhost *m, const struct anchors *anchors, unsigned timeout, char *why,
+                       size_t why_size);
+/* Connects to a TARGET_LMTP: a unix socket, or an address that is checked here to be of this machine. */
+struct dial *dial_local(const struct target *t, unsigned timeout, char *why, size_t why_size);
+/* close_notify where that makes sense, then closes and frees. NULL is fine. */
+void dial_close(struct dial *d);
+/* All that may be said to a mail host before TLS. hostname: for EHLO. */
+bool dial_clear(struct dial *d, enum dial_clear what, const char *hostname);
+/* The host agreed to STARTTLS: the handshake. Whatever was received with the agreement is an attack. */
+bool dial_starttls(struct dial *d, unsigned timeout);
+/* From now on every wait ends at this time together. */
+void dial_deadline(struct dial *d, unsigned seconds);
+/* Under TLS, or to this machine; everything else fails. Sent at the latest by dial_flush(). */
+bool dial_put(struct dial *d, const void *bytes, size_t len);
+bool dial_flush(struct dial *d);
+/* One line without its CRLF, valid until the next call. false also for end of stream: a line was awaited. */
+bool dial_line(struct dial *d, const char **line, size_t *len);
+/* What has arrived, at least one byte, valid until the next call. false also for end of stream. */
+bool dial_bytes(struct dial *d, const void **bytes, size_t *len);
+/* Nothing has arrived that was not read, neither bytes nor an end. Does not wait. */
+bool dial_quiet(const struct dial *d);
+bool dial_secure(const struct dial *d);
+/* "mail.example.com:465", or the address of the socket. */
+const char *dial_peer(const struct dial *d);
+/* The first failure in words, without the peer; "" if there was none. */
+const char *dial_why(const struct dial *d);
+/* Appends what protects the conversation: version, suite, and the certificate. */
+void dial_describe(const struct dial *d, struct buf *out);
+/* Once, before the role narrows itself and starts threads: looks the name up, so that libc loads its
+ * resolver, and asks the CPU what it can do. A failed lookup does not matter. */
+void dial_warm_up(const char *server);
+
+/* ---- talk.c: commands and their answers, for SMTP and LMTP ----------------------------------- */
+
+enum talk_state { /* what was said last, and is being answered */
+                  TALK_GREETING,
+                  TALK_EHLO,
+                  TALK_HELO,
+                  TALK_LHLO,
+                  TALK_STARTTLS,
+                  TALK_AUTH,
+                  TALK_CHALLENGE,
+                  TALK_READY, /* the opening is over; from here on a refusal concerns a message */
+                  TALK_MAIL,
+                  TALK_RCPT,
+                  TALK_DATA,
+                  TALK_BLOCK,
+                  TALK_BODY,
+                  TALK_RSET,
+                  TALK_QUIT,
+                  TALK_DEAD,
+};
+
+struct talk {
+    struct dial *dial;
+    const struct mailhost *host; /* NULL: LMTP */
+    struct wire_reply reply;     /* the last answer */
+    bool dead;                   /* sticky: nothing more can be said */
+    struct result failure;       /* once dead, why */
+    char line[4096];
+};
+
+/* The functions that return bool do nothing, and return false, once the talk is dead; false means that it is. */
+
+/* "MAIL FROM": for messages. */
+const char *talk_name(enum talk_state state);
+/* How long to wait for the answer: RFC 5321 §4.5.3.2, or less if the config says so. */
+unsigned talk_wait(const struct talk *t, enum talk_state state);
+/* Ends it; the reason gets the peer in front. Returns false. */
+bool talk_die(struct talk *t, const char *fmt, ...) PRINTF(2, 3);
+/* What a person should know when the answer to state does not come: begins with ";", or "". */
+const char *talk_hint(const struct talk *t, enum talk_state state);
+/* Writes one command line, to which CRLF is added; sent by talk_flush(). */
+bool talk_put(struct talk *t, enum talk_state state, const char *fmt, ...) PRINTF(3, 4);
+bool talk_flush(struct talk *t, enum talk_state state);
+/* Reads one whole answer into t->reply. 421 ends the talk. */
+bool talk_await(struct talk *t, enum talk_state state);
+/* Has nothing arrived since the last answer? It would be taken for the answer to the next command. */
+bool talk_in_turn(struct talk *t, enum talk_state next);
+/* All four, for a line that is a whole command. */
+bool talk_ask(struct talk *t, enum talk_state state, const char *line);
+/* 2 to 5: the first digit of the last answer. */
+unsigned talk_class(const struct talk *t);
+/* Puts the last answer into r: how bad it is as an answer to state, and in words. */
+void talk_refusal(const struct talk *t, enum talk_state state, struct result *r);
+
+/* ---- smtp.c: SMTP and LMTP as a client ------------------------------------------------------- */
+
+struct smtp; /* one connection, reused for several messages */
+
+struct recipient {
+    const char *address;
+    struct result result;
+    bool accepted; /* smtp_send()'s own */
+};
+
+/* Reads the password file and the anchors into memory: before the role narrows itself and starts threads.
+ * Once for each mail host, which must live as long as the process or until smtp_unload(). */
+bool smtp_load(struct mailhost *m, char *why, size_t why_size);
+/* Wipes and frees what smtp_load() read, of all hosts. No connection may be open. */
+void smtp_unload(void);
+/* Connects, proves the host, EHLO, AUTH. NULL: r says why and whether to try again. For TARGET_LMTP and
+ * TARGET_MAILHOST. hostname is what EHLO or LHLO says; it must outlive the connection. */
+struct smtp *smtp_open(const struct target *t, const char *hostname, struct result *r);
+/* Is it still good for a message? false: the host has hung up or said something (421 when idle for long);
+ * then close it and open another. To be asked before a connection is reused. Does not wait. */
+bool smtp_idle(const struct smtp *s);
+/* One transaction; every recipient's result is set. fd: the message with LF line ends, read from its start
+ * whatever its offset. size: of it. false: the connection is of no more use and is to be closed. */
+bool smtp_send(struct smtp *s, const char *from, struct recipient *recipients, size_t count, int fd,
+               uint64_t size);
+/* Appends what protects the connection, what was verified, and what the host offers, for people. */
+void smtp_describe(const struct smtp *s, struct buf *out);
+/* QUIT where the connection still allows it, and frees. */
+void smtp_close(struct smtp *s);
+
+/* ---- dest.c: one destination: who waits for it, who works for it, how it is doing ------------ */
+
+struct report {                   /* of one try to bring one message to one destination */
+    bool gone;                    /* a person has taken the message out of the queue */
+    bool unreachable;             /* the destination failed as such, not over this message */
+    struct result result;         /* as a whole; the worst of the recipients */
+    struct recipient *recipients; /* of SMTP and LMTP, that were tried; else none */
+    size_t count;
+};
+
+struct job { /* one message for one destination; memory of the caller */
+    struct dest *dest;
+    const char *name; /* in spool->queue */
+    const struct form_conf *form;
+    int64_t due;           /* not to be tried before */
+    bool postponed;        /* due is the destination's fault: try it at once when that works again */
+    bool forgotten;        /* see dests_forget(); the caller's */
+    void *owner;           /* likewise */
+    struct report *report; /* after a try; the caller takes it out and frees it */
+    struct job *next;      /* in the list of dests_take() or dests_forget() */
+};
+
+struct dests; /* every destination that the config names */
+/* event: an eventfd that becomes readable when dests_take() has something. NULL: no memory. All that follow
+ * are for one thread; the workers are threads of this file. */
+struct dests *dests_new(const struct conf *c, struct spool *s, int event);
+/* By the text of a target; NULL: the config does not name it. */
+struct dest *dests_find(struct dests *d, const char *text);
+const char *dest_text(const struct dest *d);
+/* Waits for its turn from now on; it comes back through dests_take(). false: no memory. */
+bool dest_push(struct job *job);
+/* Starts workers for what is due. */
+void dests_run(struct dests *d, int64_t now);
+/* The jobs that were tried, as a list; each has a report. */
+struct job *dests_take(struct dests *d);
+void dest_report_free(struct report *r);
+/* Everything is due now, whatever failed before. */
+void dests_flush(struct dests *d, int64_t now);
+/* Takes the waiting jobs that are marked as forgotten out of their queues: a list. The others come back when
+ * tried. */
+struct job *dests_forget(struct dests *d);
+/* Does it fail as such? Then reason says why. */
+bool dest_down(struct dest *d, char *reason, size_t size);
+/* No new tries; waits at most so long for those that are under way. false: some still are, and d must live
+ * on. */
+bool dests_stop(struct dests *d, unsigned seconds);
+void dests_free(struct dests *d);
+/* Seconds to wait after this many failures: doubling from min to max, up to a quarter of it taken off at
+ * random. */
+unsigned dest_backoff(unsigned failures, unsigned min, unsigned max, uint32_t random);
+
+/* ---- names.c: a table of things by their name in the spool ----------------------------------- */
+
+struct named { /* first member of the thing, whose memory is the caller's */
+    struct named *chain;
+    char name[SPOOL_NAME_SIZE];
+};
+
+struct names { /* {0} is an empty one */
+    struct named **buckets;
+    size_t bucket_count, count;
+};
+
+/* The name must not be there yet. false: no memory, or the name is too long. */
+bool names_add(struct names *n, struct named *thing, const char *name);
+/* NULL: it is not there. */
+struct named *names_find(const struct names *n, const char *name);
+/* It is there. */
+void names_remove(struct names *n, struct named *thing);
+/* In no order; each may remove the thing it is given. */
+void names_each(const struct names *n, void (*each)(void *arg, struct named *thing), void *arg);
+/* The table, not the things. */
+void names_free(struct names *n);
+
+/* ---- alert.c: who is to look after held messages hears of them by mail ----------------------- */
+
+#define ALERT_FORM "_alert" /* stands for the form in the names of such mails */
+
+enum { ALERT_INTERVAL = 60 * 60 }; /* between two alerts, at least */
+
+/* If it is time: puts one mail that names the messages held since the last one into the queue. now: seconds
+ * since 1970. Returns when to call again though nothing is held until then; 0: need not be. A message held
+ * now is told of by a call in the next second or later. */
+int64_t alert_run(const struct conf *c, struct spool *s, int64_t now);
+
+/* ---- deliver.c: the courier, from the spool to the mailboxes --------------------------------- */
+
+/* Until *stop: delivers what is queued, keeps the times of retries, holds what needs a person. wake: readable
+ * when something was committed; non-blocking. What is half-way when *stop comes is finished, within
+ * drain_timeout; should that not suffice, threads still use c and s after the return, and the process must end. */
+void deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop);
+
+/* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
+
+enum { PASSWD_NEW_SIZE = 24 };   /* 20 letters in groups of five, and a NUL */
+enum { PASSWD_HASH_SIZE = 192 }; /* a yescrypt hash and its NUL, with room */
+
+/* A password that can be read out and typed. false: no randomness. */
+bool passwd_new(char out[PASSWD_NEW_SIZE]);
+/* random: 16 bytes. false: no memory. */
+bool passwd_hash(const char *password, const unsigned char *random, char out[PASSWD_HASH_SIZE]);
+/* Takes equally long whatever the password: some ten milliseconds and 16 MB. Also false: no memory. */
+bool passwd_matches(const char *hash, const char *password);
+/* A yescrypt hash, as passwd_hash() makes it? Pure. */
+bool passwd_is_hash(const char *text);
+/* `formbridge passwd`: reads a password, twice from a terminal and one line from anything else, prints its hash.
+ * Returns an exit code. */
+int passwd_run(void);
+
+/* ---- worker.c: one thread for what would stall an event loop --------------------------------- */
+
+struct work { /* the first member of whatever the caller wants done; the worker's until it is collected */
+    void (*run)(struct work *w);
+    struct work *next;
+};
+
+struct worker;
+/* NULL: no memory, no thread. */
+struct worker *worker_start(void);
+/* Called from the loop's thread only, as are the rest. ahead: before all that waits. */
+void worker_submit(struct worker *w, struct work *job, bool ahead);
+/* Readable when worker_collect() has something. */
+int worker_fd(const struct worker *w);
+/* A list of what is finished, NULL if nothing is. */
+struct work *worker_collect(struct worker *w);
+/* Finishes what waits, then frees. */
+void worker_stop(struct worker *w);
+
+/* ---- guard.c: how long a login waits after wrong ones (pure) --------------------------------- */
+
+enum { GUARD_PEERS = 512 };
+
+struct guard_peer {    /* IPv4 address or IPv6 /64 (RFC 6177) */
+    uint64_t id;       /* guard_id() */
+    int64_t seen;      /* last attempt; 0: free */
+    int64_t until;     /* no attempt is checked before */
+    unsigned failures; /* in a row */
+    bool known;        /* has logged in */
+};
+
+struct guard { /* one mailbox; zeroed at the start; all times are milliseconds of one clock that is never 0 */
+    struct guard_peer peers[GUARD_PEERS];
+    uint64_t failures; /* from anywhere since it was last quiet */
+    uint64_t pressure; /* the same, less one for each GUARD_CALM that passed */
+    int64_t calmed;    /* when pressure was last lowered */
+};
+
+enum guard_alarm { GUARD_QUIET, GUARD_NOTE, GUARD_ALARM };
+
+/* What counts as one address; 0 for a unix socket. */
+uint64_t guard_id(const struct sockaddr_storage *addr);
+/* May an attempt that came at `asked` be checked now? 0: yes, and the next one of this address is put off as if this
+ * one were wrong, until guard_result(). Else milliseconds to wait before asking again. */
+int64_t guard_wait(struct guard *g, uint64_t id, int64_t asked, int64_t now);
+/* Returns what a wrong one is worth to the log: the 1st, 2nd, 4th, 8th ... of an address are a note, the 10th, 100th,
+ * 1000th ... of the mailbox an alarm. */
+enum guard_alarm guard_result(struct guard *g, uint64_t id, bool right, int64_t now);
+/* Has this address logged in? */
+bool guard_known(const struct guard *g, uint64_t id);
+unsigned guard_failures(const struct guard *g, uint64_t id);
+
+/* ---- popcmd.c: the commands of POP3 (pure) --------------------------------------------------- */
+
+enum {                                 /* bytes of a line, its CRLF included */
+       POPCMD_LINE_MAX = 255,          /* RFC 2449 §4 */
+       POPCMD_CONTINUATION_MAX = 1024, /* of AUTH, to which that limit does not apply (RFC 5034 §4) */
+       POPCMD_USER_MAX = FORM_NAME_MAX,
+       POPCMD_PASSWORD_MAX = 255,
+};
+
+enum pop_verb {
+    POP_USER,
+    POP_PASS,
+    POP_AUTH,
+    POP_CAPA,
+    POP_STAT,
+    POP_LIST,
+    POP_UIDL,
+    POP_RETR,
+    POP_TOP,
+    POP_DELE,
+    POP_NOOP,
+    POP_RSET,
+    POP_QUIT,
+};
+
+struct popcmd { /* points into the line */
+    enum pop_verb verb;
+    const char *text; /* USER, PASS, AUTH PLAIN: the argument; NULL: none */
+    size_t len;
+    bool numbered; /* LIST, UIDL: has a message number; RETR, TOP, DELE always do */
+    uint64_t number, lines;
+    const char *why; /* after a failure, for the client, static */
+};
+
+struct popcmd_login {
+    char user[POPCMD_USER_MAX + 1]; /* "": longer than any we have */
+    char password[POPCMD_PASSWORD_MAX + 1];
+};
+
+/* One line without its line end. false: c->why. */
+bool popcmd_parse(struct popcmd *c, const char *line, size_t len);
+/* Sets the user; one that is too long becomes "". */
+void popcmd_user(struct popcmd_login *l, const char *text, size_t len);
+/* false: too long or holds a NUL. */
+bool popcmd_password(struct popcmd_login *l, const char *text, size_t len);
+/* The base64 of a PLAIN message (RFC 4616) in which nobody acts for somebody else. */
+bool popcmd_plain(struct popcmd_login *l, const char *text, size_t len);
+
+/* ---- poptext.c: messages as POP3 sends them (pure) ------------------------------------------- */
+
+struct poptext {    /* one message on its way out; bare LF and CRLF both become CRLF */
+    bool top;       /* only the header and some lines */
+    bool in_body;   /* top: the header is over */
+    uint64_t lines; /* top: still wanted of the body */
+    size_t line;    /* bytes of the current line so far */
+    unsigned char last;
+    bool done; /* no more is wanted */
+};
+
+void poptext_whole(struct poptext *t);
+void poptext_top(struct poptext *t, uint64_t lines);
+/* Appends a piece with dots doubled (RFC 1939 §3): at most twice its length. */
+void poptext_put(struct poptext *t, const void *bytes, size_t len, struct buf *out);
+/* Completes the last line and appends the final dot: at most 5 bytes. */
+void poptext_end(struct poptext *t, struct buf *out);
+
+struct
+    popcount { /* octets as RFC 1939 §11 counts them: line ends as two, doubled dots as one; zeroed at the start */
+    uint64_t octets;
+    unsigned char last;
+};
+
+void popcount_put(struct popcount *c, const void *bytes, size_t len);
+uint64_t popcount_end(const struct popcount *c);
+
+/* ---- maildrop.c: a Maildir as POP3 sees it --------------------------------------------------- */
+
+enum { MAILDROP_UIDL_MAX = 70 }; /* RFC 1939 §7 */
+
+struct maildrop_message {
+    uint32_t name;   /* where its file name is in maildrop->names */
+    bool in_new;     /* in new/, not in cur/ */
+    bool fetched;    /* RETR gave all of it */
+    bool deleted;    /* to be removed at QUIT */
+    bool gone;       /* another program has removed it since */
+    bool refound;    /* maildrop.c's own */
+    uint64_t octets; /* UINT64_MAX: not known yet */
+};
+
+struct maildrop { /* one session's view; numbers count from 0 here */
+    int lock, new, cur;
+    struct maildrop_message *messages; /* oldest first */
+    size_t count, room;
+    char *names;
+    size_t names_len, names_room;
+};
+
+enum maildrop_outcome { MAILDROP_OK, MAILDROP_IN_USE, MAILDROP_FAILED };
+
+/* Locks the Maildir against other sessions, of this process or another, and lists it. Unless MAILDROP_OK there is
+ * nothing to close, and why says what is wrong. Takes as long as the disk does, as do the next four. */
+enum maildrop_outcome maildrop_open(struct maildrop *d, const char *path, char *why, size_t why_size);
+/* Finds out the octets of one message. false: it is gone, or cannot be read. */
+bool maildrop_measure(struct maildrop *d, size_t i);
+/* The same for all that are not deleted; those that fail are then `gone`. */
+void maildrop_measure_all(struct maildrop *d);
+/* The file of a message, or -1. */
+int maildrop_file(struct maildrop *d, size_t i);
+/* RFC 1939 §6: removes what is deleted and moves what was fetched from new/ to cur/, durably. false: not all of what is
+ * deleted was removed, nothing else was; why. */
+bool maildrop_update(struct maildrop *d, char *why, size_t why_size);
+void maildrop_close(struct maildrop *d);
+/* Is it there for the client? */
+bool maildrop_has(const struct maildrop *d, uint64_t i);
+/* How many there are, and their octets; one that is not measured counts as 0. */
+size_t maildrop_stat(const struct maildrop *d, uint64_t *octets);
+/* Takes back all deletions. */
+void maildrop_reset(struct maildrop *d);
+/* The unique id: the file name up to the ":", or the SHA-256 of it in hex where RFC 1939 does not allow that. */
+void maildrop_uidl(const struct maildrop *d, size_t i, struct buf *out);
+
+/* ---- popsession.c: one POP3 session, commands in and answers out; touches no socket ---------- */
+
+enum popsession_state { POP_AUTHORIZATION, POP_TRANSACTION, POP_OVER };
+
+enum popsession_want {             /* what a session waits for before it goes on */
+                       WANT_INPUT, /* lines, or that its output is taken */
+                       WANT_CHECK, /* its password checked: popsession_work() and popsession_worked(), when the guard lets it */
+                       WANT_DISK, /* the same, for its mailbox */
+};
+
+struct popsession {
+    const struct pickup *pickup;
+    enum popsession_state state;
+    enum popsession_want want;
+    void (*job)(struct popsession *s); /* popsession.c's own, like all that follow but `out` and `right` */
+    void (*answer)(struct popsession *s);
+    struct buf out; /* to be sent; the caller takes it from the front and then buf_clear()s it */
+    bool right;     /* the last login */
+    char line[POPCMD_CONTINUATION_MAX];
+    size_t line_len;
+    bool discarding; /* the rest of a line that is too long */
+    bool continuing; /* the next line belongs to AUTH */
+    struct popcmd_login login;
+    bool named; /* USER was given */
+    unsigned attempts, mistakes;
+    uint64_t commands; /* so far */
+    struct maildrop drop;
+    bool has_drop;
+    enum maildrop_outcome opened;
+    bool ok; /* of the last job */
+    char why[REASON_SIZE];
+    enum pop_verb listing; /* POP_LIST or POP_UIDL while such an answer is being made, else POP_NOOP */
+    size_t next;           /* message of it */
+    size_t current;        /* message of the last command that named one */
+    struct poptext text;
+    int file; /* being sent, -1: none */
+    size_t fetched, removed;
+};
+
+/* Greets. */
+void popsession_start(struct popsession *s, const struct pickup *p);
+/* Takes what the client sent, up to the end of the next command, and answers it. Returns the bytes taken; 0 while the
+ * session wants something else first, or is over. */
+size_t popsession_take(struct popsession *s, const char *bytes, size_t len);
+/* Out is empty: has it more to say? */
+void popsession_more(struct popsession *s);
+/* What it wants done; may take long, in any thread, while nobody else touches the session. */
+void popsession_work(struct popsession *s);
+/* It was done. */
+void popsession_worked(struct popsession *s);
+/* Wipes; what is deleted but was not confirmed by QUIT stays. */
+void popsession_end(struct popsession *s);
+
+/* ---- tlsio.c: the server's side of TLS over a non-blocking socket ---------------------------- */
+
+enum { TLSIO_OUT = 4096 + 85 };
+
+struct tlsio { /* the caller's memory, to be wiped by tlsio_end() */
+    int fd;
+    bool readable, writable; /* as far as epoll (edge-triggered) and the last call tell */
+    bool leaving;            /* the peer has hung up; what it sent before may still be to be read */
+    bool hung_up;            /* the same, and all of it was read */
+    bool broken;             /* the socket failed */
+    bool closing;
+    uint64_t sent; /* bytes to the wire so far */
+    br_ssl_server_context tls;
+    unsigned char in[BR_SSL_BUFSIZE_INPUT], out[TLSIO_OUT];
+};
+
+/* Takes fd in any case. */
+bool tlsio_start(struct tlsio *t, int fd, struct tls_policy *policy, struct tls_cache *cache);
+void tlsio_end(struct tlsio *t);
+/* events: of epoll. */
+void tlsio_event(struct tlsio *t, uint32_t events);
+/* Moves bytes between socket and engine without waiting. true: some were moved. */
+bool tlsio_move(struct tlsio *t);
+/* The handshake is done. */
+bool tlsio_secured(const struct tlsio *t);
+/* No more can come or go. */
+bool tlsio_over(struct tlsio *t);
+/* Clear text that has arrived, NULL if there is none; and how much of it is done with. */
+const void *tlsio_in(struct tlsio *t, size_t *len);
+void tlsio_in_done(struct tlsio *t, size_t len);
+/* Takes clear text to send, as much as there is room for now; returns how much. */
+size_t tlsio_put(struct tlsio *t, const void *bytes, size_t len);
+/* Nothing waits to be sent. */
+bool tlsio_sent(struct tlsio *t);
+/* Says the end, once all is sent; what still comes is read away. */
+void tlsio_close(struct tlsio *t);
+
+/* ---- pop3.c: the pickup, an event loop over sessions ----------------------------------------- */
+
+struct pickup { /* [pickup NAME]: one Maildir for one owner */
+    struct pickup *next;
+    char *name; /* also the user name */
+    int line;
+    struct endpoint *listen;
+    size_t listen_count;
+    char *maildir;
+    char *password; /* a hash of passwd.c */
+    unsigned max_connections, max_per_address;
+    unsigned login_timeout; /* from connection to login */
+    unsigned idle_timeout;  /* RFC 1939 §3: at least ten minutes */
+    unsigned drain_timeout;
+};
+
+struct pop3 { /* what a pickup process needs; all of it belongs to the caller */
+    const struct pickup *pickup;
+    const int *listen_fds; /* as many as the pickup has endpoints, non-blocking */
+    const struct chain *chain;
+    struct signer_link signer;
+    struct tls_cache *cache; /* may be NULL */
+    int signals;             /* a signalfd: SIGTERM drains, then pop3_run() returns */
+};
+
+struct pop3_server;
+/* Starts the threads: after sandbox_paths(), before sandbox_calls(). NULL: no memory or no descriptors. */
+struct pop3_server *pop3_start(struct pop3 *p);
+/* Serves until it has drained. */
+void pop3_run(struct pop3_server *s);
+
+/* ---- seal.c: S/MIME for the forms that ask for it -------------------------------------------- */
+
+struct seal; /* who can open the mail of one form, and who signs it: public certificates only */
+/* For a form with encrypt_to. key: number of its sign_key with the signer. NULL: why. */
+struct seal *seal_load(const struct form_conf *f, uint32_t key, char *why, size_t why_size);
+void seal_free(struct seal *s);
+/* Can every recipient of the form open a mail of this moment, and the signature be checked? Else why. expiry: the last
+ * second of it, as things are. */
+bool seal_usable(const struct seal *s, int64_t now, int64_t *expiry, char *why, size_t why_size);
+/* Writes the message, sealed, and nothing in clear. false: why, or "" if out failed or there was no memory. */
+bool seal_compose(const struct seal *s, const struct message *m, struct signer_link *link, struct sink *out,
+                  char *why, size_t why_size);
+
+/* ---- commit.c: submissions become durable off the event loop --------------------------------- */
+
+struct submission { /* belongs to its owner before commit_submit() and after commit_collect() */
+    struct message message;
+    char ref[REF_SIZE];
+    struct draft
+        draft; /* afterwards draft.error is 0 if it is durable, else an errno and nothing is stored */
+    const struct seal *seal; /* NULL: in clear */
+    void *owner;
+    struct submission *next;
+};
+
+struct commits; /* the thread and its queue */
+/* wake: a byte is written there (non-blocking) after each commit. signer: a socket to it for signatures of mail. NULL:
+ * no memory, no thread. */
+struct commits *commit_start(struct spool *s, int wake, int signer);
+/* Called from the loop's thread only, as are the rest. */
+void commit_submit(struct commits *c, struct submission *s);
+/* Readable when commit_collect() has something. */
+int commit_fd(const struct commits *c);
+/* A list of what is finished, NULL if nothing is. */
+struct submission *commit_collect(struct commits *c);
+/* Finishes what waits, then frees. */
+void commit_stop(struct commits *c);
+
+/* ---- peers.c: how many connections each address has open, over all fronts -------------------- */
+
+struct peers; /* in memory that all fronts share */
+struct peers *peers_new(unsigned fronts);
+void peers_free(struct peers *p);
+/* Never less than the truth, seldom more. An IPv6 /64 is one address. */
+unsigned peers_count(const struct peers *p, const struct sockaddr_storage *addr);
+unsigned peers_total(const struct peers *p);
+void peers_enter(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
+void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
+/* This front is gone, and its connections with it. Returns how many they were. */
+unsigned peers_forget(struct peers *p, unsigned front);
+
+/* ---- http.c: routes and answers; the only user of libmicrohttpd ------------------------------ */
+
+struct visitor {
+    struct sockaddr_storage addr;
+    char text[INET6_ADDRSTRLEN]; /* of the address, no port */
+    char tls[96];                /* version, suite and curve; "": no TLS */
+};
+
+struct http;      /* the HTTP parser of one front */
+struct http_link; /* one connection to it */
+
+/* NULL: no memory. All of it lives on the caller's thread. */
+struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer);
+/* Descriptors to poll for reading; call http_run() when one is, and whenever http_due() says so. */
+int http_fd(const struct http *h);
+int http_commit_fd(const struct http *h);
+bool http_due(struct http *h);
+void http_run(struct http *h);
+/* A connection whose clear text comes and goes through fd, one end of a socketpair; takes fd in any case.
+ * answered(arg) is called when a request's answer has been written to fd. NULL: no memory. The link ends when
+ * fd's other end is closed, or when http ends it after an answer; then ended(arg) is called unless
+ * http_forget() came before. */
+struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void (*answered)(void *arg),
+                           void (*ended)(void *arg), void *arg);
+void http_forget(struct http_link *l);
+/* From now on every answer closes its connection. */
+void http_drain(struct http *h);
+/* Commits what waits; its answers are lost. */
+void http_stop(struct http *h);
+/* A whole answer for a request that never reached http: status line, headers, page. */
+void http_refusal(struct buf *out, unsigned status, const char *why);
+
+/* ---- plain.c: the answers on http_listen and admin_listen (pure but for one file) ------------ */
+
+/* head: a request head that the gate let through. acme: acme_webroot, open, or -1. */
+void plain_redirect(const struct conf *c, int acme, const void *head, size_t len, struct buf *out);
+/* not_ready: why /readyz is to say no, or NULL. */
+void plain_admin(const char *not_ready, const void *head, size_t len, struct buf *out);
+
+/* ---- conn.c: one connection of the front: TLS, gate, HTTP ------------------------------------ */
+
+enum conn_kind { CONN_FORMS, CONN_REDIRECT, CONN_ADMIN };
+
+/* Every phase has a deadline of its own, which no byte from the peer moves. */
+enum phase {
+    PHASE_HANDSHAKE,
+    PHASE_IDLE,    /* nothing of a next request has come; after a second the buffers are given back … */
+    PHASE_RESTING, /* … and this begins */
+    PHASE_HEAD,
+    PHASE_BODY,
+    PHASE_ANSWER, /* the request is complete, its answer is not yet sent */
+    PHASE_LINGER, /* all is said; what the peer still sends is read away so that it can read the last answer
+                   */
+    PHASE_COUNT
+};
+
+struct conn_env { /* what all connections of a front share */
+    const struct conf *conf;
+    struct http *http;
+    struct tls_policy policy;
+    struct tls_cache *cache;
+    struct signer_link *signer;
+    int epoll;
+    int acme;
+    bool draining;
+    bool passed;          /* something was given to http since its last run */
+    struct conn *current; /* being pumped */
+    struct conn *ready;   /* have something to do */
+};
+
+struct conn {
+    struct conn_env *env;
+    enum conn_kind kind;
+    int fd;
+    int http_fd; /* our end of the socketpair, -1: none */
+    struct http_link *link;
+    struct gate gate;
+    struct visitor visitor;
+    enum phase phase;
+    unsigned entered; /* phases so far: the same one again is a new one */
+    bool readable, writable, http_readable, http_writable; /* as far as epoll and the last call tell */
+    bool hung_up;                                          /* the peer sends no more */
+    bool busy;                                             /* a request is with http and not yet answered */
+    bool discard;                                          /* what else the peer sends is of no interest */
+    bool closing, shut; /* the last answer is on its way; and after it the end was announced */
+    bool finished;      /* FIN was sent */
+    bool dead;          /* to be freed by the loop */
+    bool full_handshake;
+    bool queued;              /* in env->ready */
+    const unsigned char *run; /* what the gate let through and http has not taken yet */
+    size_t run_len, run_taken;
+    struct buf reply; /* an answer of our own, not http's */
+    size_t reply_sent;
+    unsigned char *in, *out;         /* the engine's buffers; without TLS plain ones, with */
+    size_t in_len, out_pos, out_len; /* what they hold */
+    br_ssl_server_context tls;
+
+    /* The loop's: */
+    enum phase listed;
+    unsigned listed_at; /* value of entered then */
+    bool is_listed;
+    int64_t deadline; /* milliseconds, CLOCK_MONOTONIC */
+    struct conn *prev, *next, *next_ready;
+};
+
+/* epoll's data for a connection is its address, plus this for http's side. */
+enum { CONN_HTTP_SIDE = 1 };
+
+/* Takes fd (non-blocking) in any case. NULL: no memory. */
+struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr);
+void conn_free(struct conn *c);
+/* Puts it on env->ready, once. */
+void conn_ready(struct conn *c);
+/* Moves what can be moved without waiting; afterwards phase and dead say how it stands. */
+void conn_pump(struct conn *c);
+/* The deadline of its phase has passed. */
+void conn_expire(struct conn *c);
+/* The process is to end: says goodbye where none has come for a while. */
+void conn_drain(struct conn *c);
+
+/* ---- serve.c: the front, an event loop ------------------------------------------------------- */
+
+struct front { /* what a front process needs; all of it belongs to the caller */
+    const struct conf *conf;
+    struct spool *spool;
+    const int *listen_fds, *http_fds, *admin_fds; /* as many as the config has endpoints */
+    const struct chain *chain;
+    struct signer_link signer;
+    int mail_signer; /* another socket to the signer, for the commit thread */
+    struct tls_cache *cache;
+    struct peers *peers;
+    unsigned number; /* 0 … fronts-1 */
+    int wake;        /* write end of the courier's pipe */
+    int acme;        /* acme_webroot, open, or -1 */
+    int signals;     /* a signalfd: SIGTERM drains, then serve_run returns */
+};
+
+/* Opens what the loop needs and starts the commit thread: after sandbox_paths(), before sandbox_calls(). */
+struct serve *serve_start(struct front *f);
+/* Serves until it has drained. */
+void serve_run(struct serve *s);
+
+/* ---- sandbox.c: each role narrows itself; there is no way back and no way round -------------- */
+
+enum sandbox_role { SANDBOX_SIGNER, SANDBOX_FRONT, SANDBOX_COURIER, SANDBOX_PICKUP };
+
+enum {                 /* what may be done beneath a path; all else is refused */
+       ALLOW_READ = 1, /* open files for reading, list directories */
+       ALLOW_DROP = 2, /* make, write, rename and remove files; not read, not list */
+};
+
+struct sandbox_path {
+    const char *path;
+    unsigned allow;
+};
+
+/* Becomes the user (all groups and capabilities dropped), sets no_new_privs, not dumpable. NULL: keeps the
+ * user. */
+bool sandbox_user(const char *user, char *why, size_t why_size);
+/* Does this kernel offer what the next two need? why says what, in either case. */
+bool sandbox_kernel(char *why, size_t why_size);
+/* Landlock: only these paths from now on; no TCP socket is bound and, but for the courier, none connected
+ * where the kernel can see to that. Threads started later inherit it. */
+bool sandbox_paths(enum sandbox_role role, const struct sandbox_path *paths, size_t count, char *why,
+                   size_t why_size);
+/* seccomp, for all threads: only the calls this role needs; another one ends the process, and bad_call
+ * (shared with the parent) says which. */
+bool sandbox_calls(enum sandbox_role role, int *bad_call, char *why, size_t why_size);
+/* The name of a system call, or "unknown". */
+void sandbox_call_name(int number, char *out, size_t size);
+
+/* ---- check.c: is everything the config names there, and right? ------------------------------- */
+
+enum check_kind {
+    CHECK_QUIET,  /* before a start: only what is not in order */
+    CHECK_SHOWN,  /* for a person: what is in order, too */
+    CHECK_ONLINE, /* the same, and talks to every mail host and LMTP server */
+};
+
+/* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
+ * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
+ * …" (unless CHECK_QUIET), "warning: …" or "problem: …". Returns the number of problems. */
+unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
+/* The same in a child process, which leaves this one as it is. Findings go to the log, or, unless
+ * CHECK_QUIET, to stdout. false: there are problems. */
+bool check_apart(const struct conf *c, enum check_kind kind);
+
+/* ---- roles.c: the life of each role, from fork to its loop ----------------------------------- */
+
+struct set { /* one set of processes and what they share; replaced as a whole on reload */
+    const struct conf *conf;
+    unsigned fronts;
+    const int *listen_fds, *http_fds, *admin_fds; /* the parent's, in the order of the config */
+    int (*signer)[2]; /* for each client of the signer, see roles_link(): its end, the signer's end */
+    unsigned signer_count;
+    int *const *pickup_fds; /* for each pickup its listening sockets */
+    int wake[2];            /* pipe: the courier's end, the fronts' end */
+    int ready[2];           /* pipe: the parent's end; each role writes a byte when it has narrowed itself */
+    const struct chain *chain; /* of the certificate as it was when this set was made */
+    struct tls_cache *cache;
+    struct peers *peers;
+    int *bad_calls; /* shared memory, one for each role */
+};
+
+/* Which socket to the signer is whose: a front's loop and its commit thread have one each. */
+enum roles_client { CLIENT_FRONT, CLIENT_COMMIT, CLIENT_PICKUP, CLIENT_KINDS };
+unsigned roles_link(const struct set *s, enum roles_client kind, unsigned number);
+/* How many there are. */
+unsigned roles_links(const struct conf *c, unsigned fronts);
+
+/* Each narrows the calling process, does its work and does not return. number: of the front; slot: in
+ * bad_calls. */
+_Noreturn void roles_signer(const struct set *s, unsigned slot);
+_Noreturn void roles_courier(const struct set *s, unsigned slot);
+_Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number);
+_Noreturn void roles_pickup(const struct set *s, unsigned slot, unsigned number);
+
+/* ---- parent.c: starts the roles, replaces those that die, reloads ---------------------------- */
+
+/* Returns an exit code of sysexits(3). Takes conf. */
+int parent_run(struct conf *c);
+
+/* ---- demo.c: everything embedded, to try it -------------------------------------------------- */
+
+/* Makes a certificate, a config and a Maildir in directory where they are missing, serves, and shows on
+ * stdout what lands. Returns an exit code. */
+int demo_run(const char *directory);
+
+/* ---- queue.c: what waits and what needs a person, seen and steered --------------------------- */
+
+/* words: what stands behind `queue` on the command line. Returns an exit code: 1 if listed messages are held.
+ */
+int queue_run(const struct conf *c, int count, char **words);
+/* Text of others, such as what a mail host answered: "?" for what is not printable ASCII. */
+void queue_print(FILE *out, const char *text);
+
+/* ---- selftest.c: one submission through the whole path --------------------------------------- */
+
+/* Sends form to the running server as a visitor would, and follows the receipt for at most a minute. Shows on
+ * stdout where it is. Returns an exit code: EX_OK if it was delivered, EX_TEMPFAIL if it still waits. */
+int selftest_run(const struct conf *c, const char *form);
+
+/* ---- smimecmd.c: `formbridge smime` ---------------------------------------------------------- */
+
+/* words: what stands behind `smime` on the command line. Returns an exit code. */
+int smimecmd_run(int count, char **words);
+
+#endif

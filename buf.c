@@ -1,0 +1,191 @@
+/* Bytes with a length, a ceiling and a sticky failure. */
+
+#include "bridge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buf_init(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max};
+}
+
+void buf_borrow(struct buf *b, void *memory, size_t cap)
+{
+    *b = (struct buf){.data = memory, .cap = cap, .max = cap, .borrowed = true};
+}
+
+void buf_free(struct buf *b)
+{
+    if (b->data != NULL && !b->borrowed) {
+        explicit_bzero(b->data, b->cap);
+        free(b->data);
+    }
+    if (!b->borrowed) {
+        b->data = NULL;
+        b->cap = 0;
+    }
+    b->len = 0;
+    b->failed = false;
+}
+
+void buf_clear(struct buf *b)
+{
+    b->len = 0;
+    b->failed = false;
+}
+
+bool buf_ok(const struct buf *b)
+{
+    return !b->failed;
+}
+
+/* Moves by hand: realloc would leave the old bytes behind unwiped. */
+static bool grow(struct buf *b, size_t need)
+{
+    size_t cap = b->cap < 64 ? 64 : b->cap;
+    while (cap < need) {
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    }
+    if (cap > b->max) {
+        cap = b->max;
+    }
+    unsigned char *data = malloc(cap);
+    if (data == NULL) {
+        return false;
+    }
+    if (b->data != NULL) {
+        memcpy(data, b->data, b->len);
+        explicit_bzero(b->data, b->cap);
+        free(b->data);
+    }
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+void *buf_room(struct buf *b, size_t len)
+{
+    if (b->failed) {
+        return NULL;
+    }
+    if (len > b->max - b->len) {
+        b->failed = true;
+        return NULL;
+    }
+    if (len > b->cap - b->len && (b->borrowed || !grow(b, b->len + len))) {
+        b->failed = true;
+        return NULL;
+    }
+    return b->data == NULL ? NULL : b->data + b->len;
+}
+
+void buf_put(struct buf *b, const void *bytes, size_t len)
+{
+    if (len == 0) {
+        return;
+    }
+    void *room = buf_room(b, len);
+    if (room != NULL) {
+        memcpy(room, bytes, len);
+        b->len += len;
+    }
+}
+
+void buf_byte(struct buf *b, unsigned char byte)
+{
+    buf_put(b, &byte, 1);
+}
+
+void buf_str(struct buf *b, const char *text)
+{
+    buf_put(b, text, strlen(text));
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int need = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (need < 0) {
+        b->failed = true;
+        return;
+    }
+    char *room = buf_room(b, (size_t)need + 1); /* vsnprintf ends with a NUL */
+    if (room == NULL) {
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf(room, (size_t)need + 1, fmt, args);
+    va_end(args);
+    b->len += (size_t)need;
+}
+
+const char *buf_text(struct buf *b)
+{
+    char *room = buf_room(b, 1);
+    if (room == NULL) {
+        return NULL;
+    }
+    *room = '\0';
+    return (const char *)b->data;
+}
+
+bool buf_equal(const struct buf *b, const char *text)
+{
+    size_t len = strlen(text);
+    return b->len == len && (len == 0 || memcmp(b->data, text, len) == 0);
+}
+
+bool text_copy(char *out, size_t size, const char *text)
+{
+    size_t len = strlen(text);
+    if (len >= size) {
+        if (size > 0) {
+            out[0] = '\0';
+        }
+        return false;
+    }
+    memcpy(out, text, len + 1);
+    return true;
+}
+
+bool text_fmt(char *out, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(out, size, fmt, args);
+    va_end(args);
+    return n >= 0 && (size_t)n < size;
+}
+
+bool text_number(const char *text, size_t len, uint64_t *out)
+{
+    if (len == 0 || len > 19) { /* 19 digits cannot overflow 64 bits */
+        return false;
+    }
+    uint64_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        n = n * 10 + (uint64_t)(text[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+static bool put_buf(struct sink *s, const void *bytes, size_t len)
+{
+    struct buf *b = ((struct buf_sink *)s)->buf;
+    buf_put(b, bytes, len);
+    return buf_ok(b);
+}
+
+void buf_sink(struct buf_sink *s, struct buf *b)
+{
+    s->sink.put = put_buf;
+    s->buf = b;
+}

@@ -1,0 +1,82 @@
+/* Counters in memory that all roles share. */
+
+#include "bridge.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+static _Atomic int64_t *counters;
+
+static const struct {
+    const char *name;
+    const char *kind;
+    const char *help;
+} about[STAT_COUNT] = {
+    [STAT_CONNECTIONS] = {"connections_total", "counter", "Connections accepted"},
+    [STAT_CONNECTIONS_OPEN] = {"connections_open", "gauge", "Connections open now"},
+    [STAT_CONNECTIONS_CAPPED] = {"connections_capped_total", "counter", "Connections closed by a cap"},
+    [STAT_HANDSHAKES] = {"handshakes_total", "counter", "Full TLS handshakes completed"},
+    [STAT_HANDSHAKES_RESUMED] = {"handshakes_resumed_total", "counter",
+                                 "TLS handshakes that resumed a session"},
+    [STAT_HANDSHAKES_FAILED] = {"handshakes_failed_total", "counter", "TLS handshakes that failed"},
+    [STAT_TIMEOUTS] = {"timeouts_total", "counter", "Connections ended by a deadline"},
+    [STAT_REQUESTS] = {"requests_total", "counter", "Requests answered"},
+    [STAT_REFUSED] = {"refused_total", "counter", "Requests answered with a 4xx status"},
+    [STAT_COMMITTED] = {"submissions_committed_total", "counter",
+                        "Submissions made durable, then answered with success"},
+    [STAT_COMMIT_FAILED] = {"submissions_failed_total", "counter",
+                            "Submissions answered 503 because they could not be stored"},
+    [STAT_COMMIT_FAILED_AT] = {"submissions_failing_since_seconds", "gauge",
+                               "When the last commit failed, 0 if it did not"},
+    [STAT_COMMIT_SYNCS] = {"commit_syncs_total", "counter", "Flushes asked of the disk for commits"},
+    [STAT_DELIVERED] = {"messages_delivered_total", "counter", "Messages delivered to all their places"},
+    [STAT_DELIVERY_DEFERRED] = {"deliveries_deferred_total", "counter", "Delivery tries that failed for now"},
+    [STAT_HELD] = {"messages_held", "gauge", "Messages that need a person"},
+    [STAT_QUEUED] = {"messages_queued", "gauge", "Messages waiting for delivery"},
+    [STAT_OLDEST] = {"oldest_queued_seconds", "gauge", "Age of the oldest message waiting"},
+    [STAT_ROLE_DEATHS] = {"role_deaths_total", "counter",
+                          "Processes of formbridge that died and were replaced"},
+    [STAT_CERTIFICATE_EXPIRES] = {"certificate_expires_seconds", "gauge",
+                                  "End of the TLS certificate, as last checked"},
+    [STAT_SEAL_EXPIRES] = {"smime_expires_seconds", "gauge",
+                           "First end of an S/MIME certificate in use, 0 if none is"},
+};
+
+bool stats_open(void)
+{
+    void *shared =
+        mmap(NULL, STAT_COUNT * sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        return false;
+    }
+    counters = shared;
+    return true;
+}
+
+void stats_add(enum counter s, int64_t n)
+{
+    if (counters != NULL) {
+        atomic_fetch_add_explicit(&counters[s], n, memory_order_relaxed);
+    }
+}
+
+void stats_set(enum counter s, int64_t value)
+{
+    if (counters != NULL) {
+        atomic_store_explicit(&counters[s], value, memory_order_relaxed);
+    }
+}
+
+int64_t stats_get(enum counter s)
+{
+    return counters == NULL ? 0 : atomic_load_explicit(&counters[s], memory_order_relaxed);
+}
+
+void stats_write(struct buf *out)
+{
+    for (int s = 0; s < STAT_COUNT; s++) {
+        buf_fmt(out, "# HELP formbridge_%s %s\n# TYPE formbridge_%s %s\nformbridge_%s %lld\n", about[s].name,
+                about[s].help, about[s].name, about[s].kind, about[s].name,
+                (long long)stats_get((enum counter)s));
+    }
+}

@@ -1,0 +1,344 @@
+/* MIME's ways to write any bytes as short lines of ASCII: RFC 2045 (bodies), 2047 (header text), 2231
+ * (parameters). */
+
+#include "bridge.h"
+
+#include <string.h>
+
+enum {
+    HEADER_LINE = 78,      /* RFC 5322 §2.1.1, without the line end */
+    WORD_MAX = 75,         /* an encoded-word, RFC 2047 §2; enough for a line, its name included, too */
+    BASE64_LINE_IN = 57,   /* bytes that make a line of 76 */
+    BASE64_LINE = 77,      /* that line with its end */
+    BASE64_LINES = 50,     /* given to the sink at a time */
+    PARAMETER_PIECE = 55,  /* of a RFC 2231 value, so that its line stays short */
+    PARAMETER_PLAIN = 60,  /* a longer value is not written as one quoted string */
+    PARAMETER_SUFFIX = 16, /* of a fallback that is cut: an extension this long is kept */
+};
+
+#define WORD_START "=?UTF-8?Q?"
+#define WORD_END   "?="
+
+static bool is_alnum(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* Three bytes: mark and the byte in hexadecimal. */
+static void escape(unsigned char out[3], char mark, unsigned char c)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    out[0] = (unsigned char)mark;
+    out[1] = (unsigned char)hex[c >> 4];
+    out[2] = (unsigned char)hex[c & 15];
+}
+
+static void put_escaped(struct buf *out, char mark, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char three[3];
+        escape(three, mark, (unsigned char)bytes[i]);
+        buf_put(out, three, sizeof three);
+    }
+}
+
+/* ---- quoted-printable ------------------------------------------------------------------------ */
+
+void encode_qp_begin(struct encode_qp *q, struct sink *out)
+{
+    *q = (struct encode_qp){.out = out};
+}
+
+static void qp_emit(struct encode_qp *q, const void *bytes, size_t len)
+{
+    if (!q->failed && len > 0) {
+        q->failed = !q->out->put(q->out, bytes, len);
+    }
+}
+
+/* A first byte that an mbox reader ("From ", RFC 2049 §3) or SMTP (".", RFC 5321 §4.5.2) may take for its own
+ * is escaped. */
+static void qp_line(struct encode_qp *q, const char *end)
+{
+    bool dot = q->len > 0 && q->line[0] == '.';
+    bool from = q->len >= 5 && memcmp(q->line, "From ", 5) == 0;
+    size_t skip = 0;
+    if (dot || from) {
+        unsigned char first[3];
+        escape(first, '=', q->line[0]);
+        qp_emit(q, first, sizeof first);
+        skip = 1;
+    }
+    qp_emit(q, q->line + skip, q->len - skip);
+    qp_emit(q, end, strlen(end));
+    q->len = 0;
+}
+
+static void qp_byte(struct encode_qp *q, unsigned char c)
+{
+    bool literal = (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
+    size_t width = literal ? 1 : 3;
+    if (q->len + width > ENCODE_QP_TEXT) {
+        qp_line(q, "=\n");
+    }
+    if (literal) {
+        q->line[q->len] = c;
+    } else {
+        escape(q->line + q->len, '=', c);
+    }
+    q->len += width;
+}
+
+void encode_qp_put(struct encode_qp *q, const void *bytes, size_t len)
+{
+    const unsigned char *s = bytes;
+    for (size_t i = 0; i < len && !q->failed; i++) {
+        qp_byte(q, s[i]);
+    }
+}
+
+void encode_qp_break(struct encode_qp *q)
+{
+    unsigned char last = q->len > 0 ? q->line[q->len - 1] : 'x';
+    if (last == ' ' || last == '\t') { /* §6.7 (3): a relay may take it away */
+        q->len--;
+        escape(q->line + q->len, '=', last);
+        q->len += 3;
+    }
+    qp_line(q, "\n");
+}
+
+bool encode_qp_end(struct encode_qp *q)
+{
+    if (q->len > 0) {
+        encode_qp_break(q);
+    }
+    bool ok = !q->failed;
+    explicit_bzero(q, sizeof *q);
+    return ok;
+}
+
+/* ---- base64 ---------------------------------------------------------------------------------- */
+
+/* Two letters at a time: for each first one, it and each second one. */
+#define PAIRS(a)                                                                                             \
+    a "A" a "B" a "C" a "D" a "E" a "F" a "G" a "H" a "I" a "J" a "K" a "L" a "M" a "N" a "O" a "P" a "Q" a  \
+      "R" a "S" a "T" a "U" a "V" a "W" a "X" a "Y" a "Z" a "a" a "b" a "c" a "d" a "e" a "f" a "g" a "h" a  \
+      "i" a "j" a "k" a "l" a "m" a "n" a "o" a "p" a "q" a "r" a "s" a "t" a "u" a "v" a "w" a "x" a "y" a  \
+      "z" a "0" a "1" a "2" a "3" a "4" a "5" a "6" a "7" a "8" a "9" a "+" a "/"
+static const char base64_pairs[64][129] = {
+    PAIRS("A"), PAIRS("B"), PAIRS("C"), PAIRS("D"), PAIRS("E"), PAIRS("F"), PAIRS("G"), PAIRS("H"),
+    PAIRS("I"), PAIRS("J"), PAIRS("K"), PAIRS("L"), PAIRS("M"), PAIRS("N"), PAIRS("O"), PAIRS("P"),
+    PAIRS("Q"), PAIRS("R"), PAIRS("S"), PAIRS("T"), PAIRS("U"), PAIRS("V"), PAIRS("W"), PAIRS("X"),
+    PAIRS("Y"), PAIRS("Z"), PAIRS("a"), PAIRS("b"), PAIRS("c"), PAIRS("d"), PAIRS("e"), PAIRS("f"),
+    PAIRS("g"), PAIRS("h"), PAIRS("i"), PAIRS("j"), PAIRS("k"), PAIRS("l"), PAIRS("m"), PAIRS("n"),
+    PAIRS("o"), PAIRS("p"), PAIRS("q"), PAIRS("r"), PAIRS("s"), PAIRS("t"), PAIRS("u"), PAIRS("v"),
+    PAIRS("w"), PAIRS("x"), PAIRS("y"), PAIRS("z"), PAIRS("0"), PAIRS("1"), PAIRS("2"), PAIRS("3"),
+    PAIRS("4"), PAIRS("5"), PAIRS("6"), PAIRS("7"), PAIRS("8"), PAIRS("9"), PAIRS("+"), PAIRS("/"),
+};
+
+static const char *base64_pair(uint32_t twelve_bits)
+{
+    return &base64_pairs[twelve_bits >> 6][(size_t)2 * (twelve_bits & 63)];
+}
+
+/* Returns the end of what it wrote: 4 letters for each 3 bytes begun. */
+static char *base64_run(char *out, const unsigned char *in, size_t len)
+{
+    for (; len >= 3; len -= 3, in += 3, out += 4) {
+        uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
+        memcpy(out, base64_pair(bits >> 12), 2);
+        memcpy(out + 2, base64_pair(bits & 0xFFF), 2);
+    }
+    if (len > 0) {
+        uint32_t bits = (uint32_t)in[0] << 16 | (len == 2 ? (uint32_t)in[1] << 8 : 0);
+        memcpy(out, base64_pair(bits >> 12), 2);
+        out[2] = len == 2 ? *base64_pair(bits & 0xFFF) : '=';
+        out[3] = '=';
+        out += 4;
+    }
+    return out;
+}
+
+bool encode_base64(struct sink *out, const void *bytes, size_t len)
+{
+    const unsigned char *in = bytes;
+    char block[BASE64_LINES * BASE64_LINE];
+    bool ok = true;
+    while (len > 0 && ok) {
+        char *end = block;
+        for (size_t line = 0; line < BASE64_LINES && len > 0; line++) {
+            size_t n = len < BASE64_LINE_IN ? len : BASE64_LINE_IN;
+            end = base64_run(end, in, n);
+            *end++ = '\n';
+            in += n;
+            len -= n;
+        }
+        ok = out->put(out, block, (size_t)(end - block));
+    }
+    explicit_bzero(block, sizeof block);
+    return ok;
+}
+
+/* ---- header fields --------------------------------------------------------------------------- */
+
+void encode_header(struct buf *out, const char *name, const char *value)
+{
+    size_t column = strlen(name) + 1;
+    buf_fmt(out, "%s:", name);
+    for (value += strspn(value, " "); *value != '\0'; value += strspn(value, " ")) {
+        size_t word = strcspn(value, " ");
+        if (column + 1 + word > HEADER_LINE) {
+            buf_byte(out, '\n');
+            column = 0;
+        }
+        buf_byte(out, ' ');
+        buf_put(out, value, word);
+        column += 1 + word;
+        value += word;
+    }
+    buf_byte(out, '\n');
+}
+
+/* Can these bytes stand in a header line as they are? What looks like an encoded-word would be decoded by the
+ * reader, and a word longer than a line cannot be folded. */
+static bool header_plain(const char *text)
+{
+    size_t word = 0;
+    for (const char *s = text; *s != '\0'; s++) {
+        if (*s < ' ' || *s > '~' || (s[0] == '=' && s[1] == '?')) {
+            return false;
+        }
+        word = *s == ' ' ? 0 : word + 1;
+        if (word >= HEADER_LINE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What RFC 2047 §5 (3) lets stand for itself anywhere. */
+static bool is_word_char(uint32_t c)
+{
+    return is_alnum(c) || c == '!' || c == '*' || c == '+' || c == '-' || c == '/';
+}
+
+/* The Q encoding, as GMime loses what follows a B-encoded word that ends in padding. Each word holds whole
+ * characters (RFC 2047 §5); the space between two words is not part of the text (§2). */
+void encode_header_text(struct buf *out, const char *name, const char *text)
+{
+    if (header_plain(text)) {
+        encode_header(out, name, text);
+        return;
+    }
+    buf_fmt(out, "%s: " WORD_START, name);
+    size_t used = strlen(name) + strlen(": " WORD_START WORD_END);
+    for (size_t left = strlen(text); left > 0;) {
+        uint32_t c;
+        size_t n = utf8_next(text, left, &c);
+        size_t width = is_word_char(c) || c == ' ' ? 1 : 3 * n;
+        if (used + width > WORD_MAX) {
+            buf_str(out, WORD_END "\n " WORD_START);
+            used = strlen(WORD_START WORD_END);
+        }
+        if (width == 1) {
+            buf_byte(out, c == ' ' ? '_' : (unsigned char)c);
+        } else {
+            put_escaped(out, '=', text, n);
+        }
+        used += width;
+        text += n;
+        left -= n;
+    }
+    buf_str(out, WORD_END "\n");
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+/* Safe in a quoted string, in an old reader that decodes RFC 2047 there, and in one that takes RFC 2231 apart
+ * by its marks. */
+static bool is_plain_char(uint32_t c)
+{
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\' && c != '?' && c != '%' && c != '\'' && c != '*';
+}
+
+static bool parameter_plain(const char *value)
+{
+    size_t len = 0;
+    while (is_plain_char((unsigned char)value[len])) {
+        len++;
+    }
+    return len <= PARAMETER_PLAIN && value[len] == '\0';
+}
+
+/* What stands before the suffix, then the suffix, each as far as there is room. */
+void encode_parameter_ascii(struct buf *out, const char *name, const char *value)
+{
+    char ascii[PARAMETER_PLAIN];
+    size_t len = 0;
+    size_t left = strlen(value);
+    const char *dot = strrchr(value, '.');
+    size_t suffix = dot != NULL && strlen(dot) <= PARAMETER_SUFFIX ? strlen(dot) : 0;
+    while (left > 0) {
+        uint32_t c;
+        size_t n = utf8_next(value, left, &c);
+        if (left <= suffix || len < sizeof ascii - suffix) {
+            char shown = '_';
+            if (is_plain_char(c)) {
+                shown = (char)c;
+            }
+            ascii[len++] = shown;
+        }
+        value += n;
+        left -= n;
+    }
+    buf_fmt(out, ";\n %s=\"", name);
+    buf_put(out, ascii, len);
+    buf_byte(out, '"');
+}
+
+static bool is_attribute_char(uint32_t c) /* RFC 2231 §7, a little stricter */
+{
+    return is_alnum(c) || c == '-' || c == '.' || c == '_';
+}
+
+/* RFC 2231 §4, in pieces (§3) where one line is not enough; each of whole characters, for readers that decode
+ * before they join. */
+static void parameter_extended(struct buf *out, const char *name, const char *value)
+{
+    size_t left = strlen(value);
+    bool pieces = left * 3 > PARAMETER_PIECE;
+    unsigned piece = 0;
+    size_t room = 0;
+    while (left > 0) {
+        uint32_t c;
+        size_t n = utf8_next(value, left, &c);
+        size_t width = is_attribute_char(c) ? 1 : 3 * n;
+        if (room < width) {
+            buf_fmt(out, ";\n %s*", name);
+            if (pieces) {
+                buf_fmt(out, "%u*", piece);
+            }
+            buf_str(out, piece == 0 ? "=UTF-8''" : "=");
+            piece++;
+            room = PARAMETER_PIECE;
+        }
+        if (width == 1) {
+            buf_byte(out, (unsigned char)c);
+        } else {
+            put_escaped(out, '%', value, n);
+        }
+        room -= width;
+        value += n;
+        left -= n;
+    }
+}
+
+void encode_parameter(struct buf *out, const char *name, const char *value)
+{
+    if (parameter_plain(value)) {
+        buf_fmt(out, ";\n %s=\"%s\"", name, value);
+    } else {
+        parameter_extended(out, name, value);
+    }
+}

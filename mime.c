@@ -1,0 +1,406 @@
+/* A form becomes an RFC 5322 message: a header block of ours, the text of letter.c, and the uploads. */
+
+#include "bridge.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    HEAD_MAX = 1 << 20,    /* a header block; the config alone makes it long */
+    SUBJECT_MAX = 200,     /* characters */
+    SUBJECT_SIZE = 804,    /* 4 bytes each, the ellipsis and a NUL */
+    LOCAL_PART_MAX = 64,   /* RFC 5321 §4.5.3.1.1 */
+    LABEL_MAX = 63,        /* RFC 1035 §2.3.4 */
+    TYPE_BESIDE_NAME = 63, /* "Content-Type: " and ";" leave this of a line */
+    BOUNDARY_SIZE = 2 + 32 + 1,
+};
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+static bool is_alnum(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* RFC 6531 §3.3 lets any UTF-8 in; what cannot be seen, or changes how the rest is shown, stays out. */
+static bool is_international(uint32_t c)
+{
+    return c >= 0x80 && c != UTF8_REPLACEMENT && utf8_class(c) == UTF8_TEXT;
+}
+
+static bool is_atext(uint32_t c) /* RFC 5322 §3.2.3 */
+{
+    return is_alnum(c) || (c > ' ' && c < 0x80 && strchr("!#$%&'*+-/=?^_`{|}~", (int)c) != NULL) ||
+           is_international(c);
+}
+
+static bool is_domain_character(uint32_t c)
+{
+    return is_alnum(c) || c == '-' || is_international(c);
+}
+
+/* Runs of permitted characters, each at most longest bytes, with single dots between them. */
+static bool is_dotted(const char *text, size_t len, size_t longest, bool (*permitted)(uint32_t))
+{
+    size_t run = 0;
+    for (size_t at = 0; at < len;) {
+        uint32_t c;
+        size_t n = utf8_next(text + at, len - at, &c);
+        if (c == '.') {
+            if (run == 0) {
+                return false;
+            }
+            run = 0;
+        } else if (!permitted(c) || run + n > longest) {
+            return false;
+        } else {
+            run += n;
+        }
+        at += n;
+    }
+    return run > 0;
+}
+
+static bool is_domain(const char *text, size_t len)
+{
+    if (len > HOST_NAME_MAX_ || !is_dotted(text, len, LABEL_MAX, is_domain_character)) {
+        return false;
+    }
+    /* RFC 5321 §4.1.2: a sub-domain begins and ends with a letter or digit. */
+    for (size_t i = 0; i < len; i++) {
+        bool edge = i == 0 || i == len - 1 || text[i - 1] == '.' || text[i + 1] == '.';
+        if (text[i] == '-' && edge) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mime_address_ok(const char *text, size_t len)
+{
+    if (len == 0 || len > MAIL_ADDRESS_MAX) {
+        return false;
+    }
+    const char *at = memchr(text, '@', len);
+    if (at == NULL) {
+        return false;
+    }
+    size_t local = (size_t)(at - text);
+    return local <= LOCAL_PART_MAX && is_dotted(text, local, LOCAL_PART_MAX, is_atext) &&
+           is_domain(at + 1, len - local - 1);
+}
+
+/* ---- templates ------------------------------------------------------------------------------- */
+
+/* The placeholder that at begins with: its name and, as the result, its length with the braces; 0: it is
+ * none. */
+static size_t placeholder(const char *at, char name[FIELD_NAME_MAX + 1])
+{
+    size_t len = strcspn(at + 1, "{}");
+    if (len == 0 || len > FIELD_NAME_MAX || at[1 + len] != '}') {
+        return 0;
+    }
+    memcpy(name, at + 1, len);
+    name[len] = '\0';
+    return len + 2;
+}
+
+static bool put_value(const struct message *m, const char *name, struct sink *out)
+{
+    if (strcmp(name, "ref") == 0) {
+        return out->put(out, m->ref, strlen(m->ref));
+    }
+    if (strcmp(name, "form") == 0) {
+        return out->put(out, m->form, strlen(m->form));
+    }
+    const struct field *f = form_find(m->fields, name);
+    return f == NULL || f->value.len == 0 || out->put(out, f->value.data, f->value.len);
+}
+
+/* One pass: braces within a visitor's value stay what they are. */
+static bool expand(const struct message *m, const char *template, struct sink *out)
+{
+    const char *at = template;
+    while (*at != '\0') {
+        char name[FIELD_NAME_MAX + 1];
+        size_t len = *at == '{' ? placeholder(at, name) : 0;
+        bool ok;
+        if (len > 0) {
+            ok = put_value(m, name, out);
+        } else {
+            len = 1 + strcspn(at + 1, "{");
+            ok = out->put(out, at, len);
+        }
+        if (!ok) {
+            return false;
+        }
+        at += len;
+    }
+    return true;
+}
+
+/* ---- the header block ------------------------------------------------------------------------ */
+
+struct title { /* one line of text for a header, from any bytes */
+    struct sink sink;
+    struct buf text;
+    size_t characters;
+    bool gap; /* white space or controls since the last character */
+    char memory[SUBJECT_SIZE];
+};
+
+static bool title_character(struct title *t, uint32_t c)
+{
+    enum utf8_class class = utf8_class(c);
+    if (class == UTF8_BIDI) {
+        return true;
+    }
+    if (class != UTF8_TEXT) {
+        t->gap = t->characters > 0;
+        return true;
+    }
+    if (t->characters + t->gap >= SUBJECT_MAX) {
+        buf_str(&t->text, "…");
+        return false;
+    }
+    if (t->gap) {
+        buf_byte(&t->text, ' ');
+        t->characters++;
+        t->gap = false;
+    }
+    unsigned char bytes[4];
+    buf_put(&t->text, bytes, utf8_bytes(c, bytes));
+    t->characters++;
+    return true;
+}
+
+static bool title_put(struct sink *s, const void *bytes, size_t len)
+{
+    struct title *t = (struct title *)s;
+    const unsigned char *at = bytes;
+    while (len > 0) {
+        uint32_t c;
+        size_t n = utf8_next(at, len, &c);
+        if (!title_character(t, c)) {
+            return false;
+        }
+        at += n;
+        len -= n;
+    }
+    return true;
+}
+
+static void put_subject(const struct message *m, struct buf *head)
+{
+    struct title t = {.sink = {title_put}};
+    buf_borrow(&t.text, t.memory, sizeof t.memory);
+    expand(m, m->subject, &t.sink); /* false: it was long enough already */
+    const char *text = buf_text(&t.text);
+    encode_header_text(head, "Subject", text != NULL ? text : "");
+    explicit_bzero(&t, sizeof t);
+}
+
+static bool is_ascii(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text < 0x80) {
+        text++;
+    }
+    return *text == '\0';
+}
+
+/* The one address that stands in b, or NULL. Blanks typed or pasted around it do not matter. */
+static const char *only_address(struct buf *b)
+{
+    char *text = buf_text(b) == NULL ? NULL : (char *)b->data;
+    if (text == NULL) {
+        return NULL;
+    }
+    static const char blank[] = " \t\r\n";
+    size_t skip = strspn(text, blank);
+    size_t end = b->len;
+    while (end > skip && strchr(blank, text[end - 1]) != NULL) {
+        end--;
+    }
+    if (!mime_address_ok(text + skip, end - skip)) {
+        return NULL;
+    }
+    text[end] = '\0';
+    return text + skip;
+}
+
+/* An address that is not ASCII may stand in a header only if every host on the way knows RFC 6531; one that
+ * does not would refuse the whole submission. The field is in the text of the mail all the same. */
+static void put_reply_to(const struct message *m, struct buf *head)
+{
+    char memory[2 * MAIL_ADDRESS_MAX];
+    struct buf b;
+    struct buf_sink out;
+    buf_borrow(&b, memory, sizeof memory);
+    buf_sink(&out, &b);
+    if (expand(m, m->reply_to, &out.sink)) {
+        const char *address = only_address(&b);
+        if (address != NULL && is_ascii(address)) {
+            encode_header(head, "Reply-To", address);
+        }
+    }
+    explicit_bzero(memory, sizeof memory);
+}
+
+/* Moves what was put together in line into a header field. */
+static void put_line(struct buf *head, const char *name, struct buf *line)
+{
+    const char *text = buf_text(line);
+    if (text == NULL) {
+        head->failed = true;
+    } else {
+        encode_header(head, name, text);
+    }
+    buf_clear(line);
+}
+
+/* RFC 5321 §4.4: the visitor's address is the TCP-info; program and cipher are comments. */
+static void put_received(const struct message *m, struct buf *head, struct buf *line)
+{
+    const char *tag = strchr(m->peer, ':') != NULL ? "IPv6:" : ""; /* §4.1.3 */
+    buf_fmt(line, "from [%s%s] ([%s%s]) by %s (formbridge) with %s ", tag, m->peer, tag, m->peer, m->hostname,
+            m->protocol);
+    if (m->tls != NULL) {
+        buf_fmt(line, "(%s) ", m->tls);
+    }
+    buf_fmt(line, "id %s; ", m->ref);
+    date_mail(line, m->time);
+    put_line(head, "Received", line);
+}
+
+static void put_to(const struct message *m, struct buf *head, struct buf *line)
+{
+    for (size_t i = 0; i < m->to_count; i++) {
+        buf_fmt(line, "%s%s", i == 0 ? "" : ", ", m->to[i]);
+    }
+    put_line(head, "To", line);
+}
+
+/* Everything but the Content- fields. */
+static void put_head(const struct message *m, struct buf *head)
+{
+    struct buf line;
+    buf_init(&line, HEAD_MAX);
+    put_received(m, head, &line);
+    date_mail(&line, m->time);
+    put_line(head, "Date", &line);
+    encode_header(head, "From", m->from);
+    put_to(m, head, &line);
+    put_subject(m, head);
+    if (m->reply_to != NULL) {
+        put_reply_to(m, head);
+    }
+    buf_fmt(&line, "<%s.%" PRId64 "@%s>", m->ref, m->time, m->hostname);
+    put_line(head, "Message-ID", &line);
+    encode_header(head, "Auto-Submitted", "auto-generated"); /* RFC 3834: no vacation notices, please */
+    encode_header(head, "X-Formbridge-Form", m->form);
+    encode_header(head, "X-Formbridge-Ref", m->ref);
+    encode_header(head, "MIME-Version", "1.0");
+    buf_free(&line);
+}
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static bool flush(struct buf *head, struct sink *out)
+{
+    bool ok = buf_ok(head) && out->put(out, head->data, head->len);
+    buf_clear(head);
+    return ok;
+}
+
+static bool put_text_part(const struct message *m, struct buf *head, struct sink *out)
+{
+    encode_header(head, "Content-Type", "text/plain; charset=UTF-8");
+    encode_header(head, "Content-Transfer-Encoding", "quoted-printable");
+    buf_byte(head, '\n');
+    return flush(head, out) && letter_write(m, out);
+}
+
+/* The name in ASCII is for readers that do not know RFC 2231. It stands in Content-Type, as several of those
+ * that do know it would take a plain `filename` in Content-Disposition for the better one. */
+static void put_upload_head(const struct field *f, struct buf *head, const char *name)
+{
+    char memory[FILE_NAME_MAX + 1];
+    struct buf type;
+    buf_borrow(&type, memory, sizeof memory);
+    upload_type(f, &type);
+    buf_str(head, type.len <= TYPE_BESIDE_NAME ? "Content-Type: " : "Content-Type:\n ");
+    buf_put(head, type.data, type.len);
+    encode_parameter_ascii(head, "name", name);
+    buf_str(head, "\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment");
+    encode_parameter(head, "filename", name);
+    buf_str(head, "\n\n");
+}
+
+static bool put_upload(const struct field *f, struct buf *head, struct sink *out)
+{
+    char memory[FILE_NAME_MAX + 1];
+    struct buf text;
+    buf_borrow(&text, memory, sizeof memory);
+    upload_name(f, &text);
+    const char *name = buf_text(&text);
+    if (name != NULL) {
+        put_upload_head(f, head, name);
+    }
+    bool ok = name != NULL && flush(head, out) && encode_base64(out, f->value.data, f->value.len);
+    explicit_bzero(memory, sizeof memory);
+    return ok;
+}
+
+/* 128 random bits behind "=_", which neither quoted-printable nor base64 can contain (RFC 2045 §6.7). */
+static void make_boundary(char boundary[BOUNDARY_SIZE], const unsigned char seed[16])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *end = boundary;
+    *end++ = '=';
+    *end++ = '_';
+    for (size_t i = 0; i < 16; i++) {
+        *end++ = hex[seed[i] >> 4];
+        *end++ = hex[seed[i] & 15];
+    }
+    *end = '\0';
+}
+
+/* RFC 2046 §5.1.1: the line end before a boundary belongs to the boundary, so each part is followed by one
+ * more. */
+static bool put_mixed(const struct message *m, struct buf *head, struct sink *out)
+{
+    char boundary[BOUNDARY_SIZE];
+    make_boundary(boundary, m->seed);
+    buf_fmt(head, "Content-Type: multipart/mixed; boundary=\"%s\"\n\n--%s\n", boundary, boundary);
+    bool ok = put_text_part(m, head, out);
+    for (size_t i = 0; i < form_count(m->fields) && ok; i++) {
+        const struct field *f = form_field(m->fields, i);
+        if (f->file) {
+            buf_fmt(head, "\n--%s\n", boundary);
+            ok = put_upload(f, head, out);
+        }
+    }
+    buf_fmt(head, "\n--%s--\n", boundary);
+    return ok && flush(head, out);
+}
+
+static bool has_upload(const struct message *m)
+{
+    for (size_t i = 0; i < form_count(m->fields); i++) {
+        if (form_field(m->fields, i)->file) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mime_compose(const struct message *m, struct sink *out)
+{
+    struct buf head;
+    buf_init(&head, HEAD_MAX);
+    put_head(m, &head);
+    bool ok = has_upload(m) ? put_mixed(m, &head, out) : put_text_part(m, &head, out);
+    buf_free(&head);
+    return ok;
+}

@@ -1,0 +1,172 @@
+/* The only process that holds a private key: a digest in, a signature out. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DIGEST_MAX = 64 };
+
+struct request {
+    uint64_t number;
+    uint32_t key;  /* which of the signer's */
+    uint32_t hash; /* BearSSL's id: 4 SHA-256, 5 SHA-384, 6 SHA-512 */
+    uint32_t len;
+    unsigned char digest[DIGEST_MAX];
+};
+
+struct answer {
+    uint64_t number;
+    uint32_t len; /* 0: refused */
+    unsigned char signature[SIGNATURE_MAX];
+};
+
+/* ---- the client's side ----------------------------------------------------------------------- */
+
+void signer_link_init(struct signer_link *l, int fd)
+{
+    l->fd = fd;
+    l->key = 0;
+    if (getrandom(&l->next, sizeof l->next, 0) != (ssize_t)sizeof l->next) {
+        abort();
+    }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* false: nothing came in time. Answers to others, who no longer wait, are skipped. */
+static bool await_answer(struct signer_link *l, uint64_t number, struct answer *a)
+{
+    int64_t deadline = now_ms() + SIGNER_WAIT;
+    for (;;) {
+        int64_t left = deadline - now_ms();
+        struct pollfd p = {.fd = l->fd, .events = POLLIN};
+        if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR)) {
+            return false;
+        }
+        ssize_t n = recv(l->fd, a, sizeof *a, MSG_DONTWAIT);
+        if (n == (ssize_t)sizeof *a && a->number == number) {
+            return true;
+        }
+        if (n == 0) {
+            return false;
+        }
+    }
+}
+
+size_t signer_sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len)
+{
+    struct signer_link *l = ctx;
+    struct request r = {.number = l->next++, .key = l->key, .hash = hash, .len = (uint32_t)hash_len};
+    if (hash_len > sizeof r.digest) {
+        return 0;
+    }
+    memcpy(r.digest, data, hash_len);
+    struct answer a;
+    if (send(l->fd, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof r ||
+        !await_answer(l, r.number, &a)) {
+        log_error("the signer does not answer: a handshake or a signature failed");
+        return 0;
+    }
+    if (a.len == 0 || a.len > sizeof a.signature || a.len > len) {
+        return 0;
+    }
+    memcpy(data, a.signature, a.len);
+    return a.len;
+}
+
+/* ---- the role -------------------------------------------------------------------------------- */
+
+static size_t sign_rsa(const struct key *key, const struct request *r, unsigned char *signature)
+{
+    static const unsigned char *const oids[] = {
+        [br_sha256_ID] = (const unsigned char *)BR_HASH_OID_SHA256,
+        [br_sha384_ID] = (const unsigned char *)BR_HASH_OID_SHA384,
+        [br_sha512_ID] = (const unsigned char *)BR_HASH_OID_SHA512,
+    };
+    size_t len = (key->rsa.n_bitlen + 7) / 8;
+    if (len > SIGNATURE_MAX ||
+        !br_rsa_pkcs1_sign_get_default()(oids[r->hash], r->digest, r->len, &key->rsa, signature)) {
+        return 0;
+    }
+    return len;
+}
+
+static size_t sign_ec(const struct key *key, const struct request *r, unsigned char *signature)
+{
+    static const br_hash_class *const classes[] = {
+        [br_sha256_ID] = &br_sha256_vtable,
+        [br_sha384_ID] = &br_sha384_vtable,
+        [br_sha512_ID] = &br_sha512_vtable,
+    };
+    return br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), classes[r->hash], r->digest, &key->ec,
+                                            signature);
+}
+
+static void answer_request(const struct key *keys, size_t key_count, const struct request *r,
+                           struct answer *a)
+{
+    static const uint32_t digest_len[] = {[br_sha256_ID] = 32, [br_sha384_ID] = 48, [br_sha512_ID] = 64};
+    *a = (struct answer){.number = r->number};
+    if (r->key >= key_count || r->hash < br_sha256_ID || r->hash > br_sha512_ID ||
+        r->len != digest_len[r->hash]) {
+        return;
+    }
+    const struct key *key = &keys[r->key];
+    size_t len = key->type == BR_KEYTYPE_RSA ? sign_rsa(key, r, a->signature) : sign_ec(key, r, a->signature);
+    a->len = (uint32_t)len;
+}
+
+/* false: the client is gone, and the parent with it. */
+static bool serve_request(const struct key *keys, size_t key_count, int fd)
+{
+    struct request r;
+    struct answer a;
+    ssize_t n = recv(fd, &r, sizeof r, MSG_DONTWAIT);
+    if (n != (ssize_t)sizeof r) {
+        return n != 0;
+    }
+    answer_request(keys, key_count, &r, &a);
+    if (send(fd, &a, sizeof a, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        log_warn("an answer found no room: its handshake fails");
+    }
+    return true;
+}
+
+void signer_run(const struct key *keys, size_t key_count, const int *fds, size_t count,
+                const volatile sig_atomic_t *stop)
+{
+    struct pollfd polls[SIGNER_CLIENTS_MAX];
+    if (count > COUNT(polls)) {
+        count = COUNT(polls);
+    }
+    for (size_t i = 0; i < count; i++) {
+        polls[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    for (size_t open = count; !*stop && open > 0;) {
+        if (ppoll(polls, (nfds_t)count, NULL, &none) <= 0) { /* the only place where a signal can come */
+            continue;
+        }
+        for (size_t i = 0; i < count; i++) {
+            bool gone = (polls[i].revents & POLLIN) != 0 ? !serve_request(keys, key_count, polls[i].fd)
+                                                         : polls[i].revents != 0;
+            if (gone) {
+                polls[i].fd = -1;
+                open--;
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+/* What TLS means here: one profile for every engine, a server policy whose private key is in another process,
+ * and a session cache that all fronts share. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* ECDHE with an AEAD and nothing else: forward secrecy, and no CBC. AES-128 first: with AES-NI it is the
+ * fastest, and nothing gains from the longer key. */
+static const uint16_t suites[] = {
+    BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,       BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+};
+
+/* What this CPU does best. Asking it costs traps on a virtual machine, so it is asked once. */
+static struct {
+    bool known;
+    br_ec_impl ec;
+    br_rsa_pkcs1_vrfy rsa_verify;
+    br_ecdsa_vrfy ecdsa_verify;
+    const br_block_ctr_class *aes_ctr;
+    br_ghash ghash;
+    br_chacha20_run chacha20;
+    br_poly1305_run poly1305;
+} best;
+
+static void choose_implementations(void)
+{
+    best.ec = *br_ec_get_default();
+    best.ec.supported_curves = (1u << BR_EC_curve25519) | (1u << BR_EC_secp256r1);
+    best.rsa_verify = br_rsa_pkcs1_vrfy_get_default();
+    best.ecdsa_verify = br_ecdsa_vrfy_asn1_get_default();
+    best.aes_ctr = br_aes_x86ni_ctr_get_vtable();
+    if (best.aes_ctr == NULL) {
+        best.aes_ctr = &br_aes_ct64_ctr_vtable; /* constant-time without tables */
+    }
+    best.ghash = br_ghash_pclmul_get();
+    if (best.ghash == NULL) {
+        best.ghash = &br_ghash_ctmul64;
+    }
+    best.chacha20 = br_chacha20_sse2_get();
+    if (best.chacha20 == NULL) {
+        best.chacha20 = &br_chacha20_ct_run;
+    }
+    best.poly1305 = br_poly1305_ctmulq_get();
+    if (best.poly1305 == NULL) {
+        best.poly1305 = &br_poly1305_ctmul_run;
+    }
+    best.known = true;
+}
+
+void tls_profile(br_ssl_engine_context *cc)
+{
+    if (!best.known) {
+        choose_implementations();
+    }
+    br_ssl_engine_set_versions(cc, BR_TLS12, BR_TLS12);
+    br_ssl_engine_set_suites(cc, suites, COUNT(suites));
+    br_ssl_engine_add_flags(cc, BR_OPT_NO_RENEGOTIATION);
+
+    /* No MD5 and no SHA-1 means no signature over them is offered or taken. */
+    br_ssl_engine_set_hash(cc, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(cc, br_sha384_ID, &br_sha384_vtable);
+    br_ssl_engine_set_hash(cc, br_sha512_ID, &br_sha512_vtable);
+    br_ssl_engine_set_prf_sha256(cc, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha384(cc, &br_tls12_sha384_prf);
+
+    br_ssl_engine_set_ec(cc, &best.ec);
+    br_ssl_engine_set_rsavrfy(cc, best.rsa_verify);
+    br_ssl_engine_set_ecdsa(cc, best.ecdsa_verify);
+
+    br_ssl_engine_set_gcm(cc, &br_sslrec_in_gcm_vtable, &br_sslrec_out_gcm_vtable);
+    br_ssl_engine_set_aes_ctr(cc, best.aes_ctr);
+    br_ssl_engine_set_ghash(cc, best.ghash);
+    br_ssl_engine_set_chapol(cc, &br_sslrec_in_chapol_vtable, &br_sslrec_out_chapol_vtable);
+    br_ssl_engine_set_chacha20(cc, best.chacha20);
+    br_ssl_engine_set_poly1305(cc, best.poly1305);
+
+    /* BearSSL 0.6 alone would trust RDRAND and nothing else. */
+    unsigned char seed[32];
+    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        abort(); /* never on Linux for 32 bytes; going on without entropy would be worse */
+    }
+    br_ssl_engine_inject_entropy(cc, seed, sizeof seed);
+    explicit_bzero(seed, sizeof seed);
+}
+
+/* ---- the server's side of the private key ---------------------------------------------------- */
+
+static int policy_choose(const br_ssl_server_policy_class **ctx, const br_ssl_server_context *sc,
+                         br_ssl_server_choices *choices)
+{
+    const struct tls_policy *p = (const struct tls_policy *)(const void *)ctx;
+    bool ec = p->chain->key_type == BR_KEYTYPE_EC;
+    uint32_t hashes = br_ssl_server_get_client_hashes(sc) >> (ec ? 8 : 0);
+    unsigned hash = 0;
+    static const unsigned preferred[] = {br_sha256_ID, br_sha384_ID, br_sha512_ID};
+    for (size_t i = 0; i < COUNT(preferred) && hash == 0; i++) {
+        hash = (hashes >> preferred[i]) & 1 ? preferred[i] : 0;
+    }
+    if (hash == 0) {
+        return 0;
+    }
+
+    size_t count;
+    const br_suite_translated *client = br_ssl_server_get_client_suites(sc, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (client[i][1] >> 12 == (ec ? BR_SSLKEYX_ECDHE_ECDSA : BR_SSLKEYX_ECDHE_RSA)) {
+            choices->cipher_suite = client[i][0];
+            choices->algo_id = 0xFF00 + hash;
+            choices->chain = p->chain->certs;
+            choices->chain_len = p->chain->count;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Only ECDHE suites are on offer, so the key never has to decrypt. */
+static uint32_t policy_keyx(const br_ssl_server_policy_class **ctx, unsigned char *data, size_t *len)
+{
+    (void)ctx, (void)data, (void)len;
+    return 0;
+}
+
+static size_t policy_sign(const br_ssl_server_policy_class **ctx, unsigned algo, unsigned char *data,
+                          size_t hash_len, size_t len)
+{
+    struct tls_policy *p = (struct tls_policy *)(void *)ctx;
+    return p->sign(p->sign_ctx, algo & 0xFF, data, hash_len, len);
+}
+
+static const br_ssl_server_policy_class policy_class = {
+    .context_size = sizeof(struct tls_policy),
+    .choose = policy_choose,
+    .do_keyx = policy_keyx,
+    .do_sign = policy_sign,
+};
+
+void tls_policy_init(struct tls_policy *p, const struct chain *chain,
+                     size_t (*sign)(void *, unsigned, unsigned char *, size_t, size_t), void *sign_ctx)
+{
+    *p = (struct tls_policy){.vtable = &policy_class, .chain = chain, .sign = sign, .sign_ctx = sign_ctx};
+}
+
+void tls_server(br_ssl_server_context *sc, struct tls_policy *policy, struct tls_cache *cache)
+{
+    br_ssl_server_zero(sc);
+    tls_profile(&sc->eng);
+    br_ssl_engine_add_flags(&sc->eng, BR_OPT_ENFORCE_SERVER_PREFERENCES);
+    br_ssl_server_set_policy(sc, &policy->vtable);
+    if (cache != NULL) {
+        br_ssl_server_set_cache(sc, tls_cache_class(cache));
+    }
+}
+
+/* ---- session cache ------------------------------------------------------------------------------
+ *
+ * A session is found by the first bytes of its id, which are random, in a set of a few slots. Each slot has a
+ * lock that is only ever tried: a process that dies inside one costs that slot, and nobody waits. */
+
+enum { SETS = 1024, WAYS = 4, LIFETIME = 3600 };
+
+struct session {
+    atomic_flag busy;
+    uint32_t saved; /* seconds, CLOCK_MONOTONIC; 0: empty */
+    br_ssl_session_parameters params;
+};
+
+/* Only the sessions are shared: what a process calls through is its own. */
+struct tls_cache {
+    const br_ssl_session_cache_class *vtable;
+    struct session (*sets)[WAYS];
+};
+
+static uint32_t now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint32_t)t.tv_sec + 1; /* never 0 */
+}
+
+static struct session *session_set(struct tls_cache *c, const br_ssl_session_parameters *p)
+{
+    return c->sets[(p->session_id[0] | p->session_id[1] << 8) % SETS];
+}
+
+static void cache_save(const br_ssl_session_cache_class **ctx, br_ssl_server_context *sc,
+                       const br_ssl_session_parameters *params)
+{
+    (void)sc;
+    struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
+    struct session *oldest = &set[0];
+    for (int i = 1; i < WAYS; i++) {
+        oldest = set[i].saved < oldest->saved ? &set[i] : oldest;
+    }
+    if (!atomic_flag_test_and_set_explicit(&oldest->busy, memory_order_acquire)) {
+        oldest->params = *params;
+        oldest->saved = now_seconds();
+        atomic_flag_clear_explicit(&oldest->busy, memory_order_release);
+    }
+}
+
+static int cache_load(const br_ssl_session_cache_class **ctx, br_ssl_server_context *sc,
+                      br_ssl_session_parameters *params)
+{
+    (void)sc;
+    struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
+    int found = 0;
+    for (int i = 0; i < WAYS && !found; i++) {
+        if (atomic_flag_test_and_set_explicit(&set[i].busy, memory_order_acquire)) {
+            continue;
+        }
+        if (set[i].saved != 0 && now_seconds() - set[i].saved < LIFETIME &&
+            set[i].params.session_id_len == params->session_id_len &&
+            memcmp(set[i].params.session_id, params->session_id, params->session_id_len) == 0) {
+            *params = set[i].params;
+            found = 1;
+        }
+        atomic_flag_clear_explicit(&set[i].busy, memory_order_release);
+    }
+    return found;
+}
+
+static const br_ssl_session_cache_class cache_class = {
+    .context_size = sizeof(struct tls_cache),
+    .save = cache_save,
+    .load = cache_load,
+};
+
+struct tls_cache *tls_cache_new(void)
+{
+    struct tls_cache *c = calloc(1, sizeof *c);
+    void *shared = c == NULL ? MAP_FAILED
+                             : mmap(NULL, SETS * sizeof *c->sets, PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        free(c);
+        return NULL;
+    }
+    c->vtable = &cache_class;
+    c->sets = shared;
+    return c;
+}
+
+void tls_cache_free(struct tls_cache *c)
+{
+    if (c != NULL) {
+        munmap(c->sets,
+               SETS * sizeof *c->sets); /* the last process to do so gives the secrets back to the kernel,
+                                                    which zeroes them */
+        free(c);
+    }
+}
+
+const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c)
+{
+    return &c->vtable;
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+const char *tls_suite_name(uint16_t suite)
+{
+    switch (suite) {
+    case BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: return "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    case BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: return "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    case BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: return "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+    case BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384: return "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384";
+    case BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256:
+        return "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256";
+    case BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256: return "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
+    default: return "unknown cipher suite";
+    }
+}
+
+static const struct {
+    int code;
+    const char *text;
+} errors[] = {
+    {BR_ERR_OK, "no error"},
+    {BR_ERR_UNSUPPORTED_VERSION, "the peer offers no TLS 1.2"},
+    {BR_ERR_BAD_VERSION, "a record of another TLS version"},
+    {BR_ERR_BAD_LENGTH, "a record of a wrong length"},
+    {BR_ERR_TOO_LARGE, "a record that is too large"},
+    {BR_ERR_BAD_MAC, "a record that was tampered with or damaged"},
+    {BR_ERR_NO_RANDOM, "no randomness"},
+    {BR_ERR_UNKNOWN_TYPE, "a record of unknown type: this is not TLS"},
+    {BR_ERR_UNEXPECTED, "a message out of order"},
+    {BR_ERR_BAD_HANDSHAKE, "a malformed handshake message"},
+    {BR_ERR_BAD_CIPHER_SUITE, "no cipher suite in common"},
+    {BR_ERR_BAD_SECRENEG, "a wrong renegotiation indication"},
+    {BR_ERR_LIMIT_EXCEEDED, "a message over a limit of ours"},
+    {BR_ERR_BAD_FINISHED, "a Finished message that does not verify"},
+    {BR_ERR_RESUME_MISMATCH, "a resumed session with other parameters"},
+    {BR_ERR_INVALID_ALGORITHM, "no algorithm in common"},
+    {BR_ERR_BAD_SIGNATURE, "a signature that does not verify"},
+    {BR_ERR_WRONG_KEY_USAGE, "a key of the wrong kind"},
+    {BR_ERR_NO_CLIENT_AUTH, "the peer asks for a client certificate"},
+    {BR_ERR_X509_EMPTY_CHAIN, "no certificate was sent"},
+    {BR_ERR_X509_BAD_SIGNATURE, "a certificate whose signature does not verify"},
+    {BR_ERR_X509_EXPIRED, "a certificate that is expired or not yet valid"},
+    {BR_ERR_X509_DN_MISMATCH, "certificates in the wrong order, or not of one chain"},
+    {BR_ERR_X509_BAD_SERVER_NAME, "a certificate for another name"},
+    {BR_ERR_X509_CRITICAL_EXTENSION, "a certificate with a critical extension that is not understood"},
+    {BR_ERR_X509_NOT_CA, "a certificate issued by one that may not issue"},
+    {BR_ERR_X509_FORBIDDEN_KEY_USAGE, "a certificate whose key may not be used for this"},
+    {BR_ERR_X509_WEAK_PUBLIC_KEY, "a certificate with an RSA key of less than 2048 bits"},
+    {BR_ERR_X509_NOT_TRUSTED, "a chain that leads to no trusted certificate, or lacks an intermediate one"},
+    {BR_ERR_X509_UNSUPPORTED, "a certificate with a key or signature of an unsupported kind"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_HANDSHAKE_FAILURE, "the peer found nothing in common (alert 40)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_PROTOCOL_VERSION, "the peer refuses TLS 1.2 (alert 70)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_INSUFFICIENT_SECURITY,
+     "the peer wants other cipher suites (alert 71)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_UNKNOWN_CA, "the peer does not trust our certificate (alert 48)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_BAD_CERTIFICATE, "the peer refuses our certificate (alert 42)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_CERTIFICATE_EXPIRED,
+     "the peer finds our certificate expired (alert 45)"},
+    {BR_ERR_RECV_FATAL_ALERT + BR_ALERT_CERTIFICATE_UNKNOWN, "the peer refuses our certificate (alert 46)"},
+    {BR_ERR_RECV_FATAL_ALERT + 112, "the peer does not know this server name (alert 112)"},
+};
+
+const char *tls_error_text(int error)
+{
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        if (errors[i].code == error) {
+            return errors[i].text;
+        }
+    }
+    if (error >= BR_ERR_SEND_FATAL_ALERT) {
+        return "the handshake was refused by us";
+    }
+    if (error >= BR_ERR_RECV_FATAL_ALERT) {
+        return "the peer broke the connection off with an alert";
+    }
+    return error >= BR_ERR_X509_INVALID_VALUE ? "a malformed certificate" : "a TLS protocol error";
+}

@@ -1,0 +1,591 @@
+/*
+ * Certificates and private keys: from PEM files into what BearSSL takes.
+ *
+ * Keys are read with der.c and not with br_skey_decoder, which in BearSSL
+ * 0.6 writes past its buffer when the numbers of a key are too long.
+ */
+
+#include "bridge.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define OID_RSA_PSS      "1.2.840.113549.1.1.10"
+#define OID_SHA256_RSA   "1.2.840.113549.1.1.11"
+#define OID_SHA384_RSA   "1.2.840.113549.1.1.12"
+#define OID_SHA512_RSA   "1.2.840.113549.1.1.13"
+#define OID_P384         "1.3.132.0.34"
+#define OID_ECDSA_SHA384 "1.2.840.10045.4.3.3"
+#define OID_ECDSA_SHA512 "1.2.840.10045.4.3.4"
+
+enum {
+    MAX_CERTS = 16, /* in one chain */
+    MIN_RSA_BITS = 2048,
+    MAX_RSA_BITS = 4096,
+};
+
+/* ---- public and private keys ----------------------------------------------------------------- */
+
+static unsigned bit_length(struct der n)
+{
+    if (n.len == 0) {
+        return 0;
+    }
+    unsigned bits = (unsigned)n.len * 8;
+    for (unsigned top = n.at[0]; top < 0x80; top <<= 1) {
+        bits--;
+    }
+    return bits;
+}
+
+static bool is_odd(struct der n)
+{
+    return n.len > 0 && (n.at[n.len - 1] & 1) != 0;
+}
+
+/* BearSSL's key structures are not const; nothing is written through them. */
+static unsigned char *bytes_of(struct der d)
+{
+    return (unsigned char *)(uintptr_t)d.at;
+}
+
+/* The OID of a curve, stepped over; 0: another one. */
+static int read_curve(struct der *d)
+{
+    struct der oid = der_next(d, DER_OID);
+    return der_oid_is(&oid, OID_P256) ? BR_EC_secp256r1 : der_oid_is(&oid, OID_P384) ? BR_EC_secp384r1 : 0;
+}
+
+static size_t curve_bytes(int curve)
+{
+    return curve == BR_EC_secp384r1 ? 48 : 32;
+}
+
+static bool read_rsa_public(struct cert *c, struct der bits)
+{
+    struct der numbers = der_next(&bits, DER_SEQUENCE);
+    struct der n = der_unsigned(&numbers), e = der_unsigned(&numbers);
+    if (!der_done(&numbers) || !der_done(&bits)) {
+        return false;
+    }
+    c->key.key_type = BR_KEYTYPE_RSA;
+    if (e.len == 0 || (e.at[e.len - 1] & 1) == 0 || (e.len == 1 && e.at[0] < 3)) {
+        return false; /* with 1 the "encryption" of anything is the thing itself */
+    }
+    c->key.key.rsa = (br_rsa_public_key){bytes_of(n), n.len, bytes_of(e), e.len};
+    c->key_bits = bit_length(n);
+    return true;
+}
+
+/* RFC 5480 §2.2: an uncompressed point; the compressed form is optional there and unknown to BearSSL. */
+static void read_ec_public(struct cert *c, int curve, struct der point)
+{
+    if (curve != 0 && point.len == 1 + 2 * curve_bytes(curve) && point.at[0] == 0x04) {
+        c->key.key_type = BR_KEYTYPE_EC;
+        c->key.key.ec = (br_ec_public_key){curve, bytes_of(point), point.len};
+        c->key_bits = (unsigned)curve_bytes(curve) * 8;
+    }
+}
+
+/* RFC 5280 §4.1.2.7. A key of a kind we do not use leaves key_type 0. */
+static bool read_spki(struct cert *c)
+{
+    struct der whole = c->spki;
+    struct der spki = der_next(&whole, DER_SEQUENCE);
+    struct der algorithm = der_next(&spki, DER_SEQUENCE);
+    struct der bits = der_bits(&spki);
+    struct der oid = der_next(&algorithm, DER_OID);
+    if (!der_done(&spki) || oid.failed) {
+        return false;
+    }
+    if (der_oid_is(&oid, OID_RSA)) {
+        return read_rsa_public(c, bits);
+    }
+    if (der_oid_is(&oid, OID_EC)) {
+        read_ec_public(c, read_curve(&algorithm), bits);
+    }
+    return true;
+}
+
+static const char bad_rsa[] = "RSA keys must have 2048 to 4096 bits: make a new one, best on the curve P-256";
+static const char bad_curve[] =
+    "the key must be on the curve P-256 or P-384, by name: make a new one on P-256";
+static const char bad_kind[] = "the key must be RSA or on the curve P-256 or P-384: make a new one on P-256";
+static const char bad_key[] = "the private key is damaged: its numbers do not make a key";
+
+/* RFC 8017 A.1.2. What BearSSL relies on is checked: the sizes of all numbers against those of the primes. */
+static const char *read_rsa_private(struct key *k, struct der d)
+{
+    struct der seq = der_next(&d, DER_SEQUENCE);
+    unsigned version = der_small(&seq);
+    struct der n = der_unsigned(&seq), e = der_unsigned(&seq), private = der_unsigned(&seq);
+    struct der p = der_unsigned(&seq), q = der_unsigned(&seq);
+    struct der dp = der_unsigned(&seq), dq = der_unsigned(&seq), iq = der_unsigned(&seq);
+    if (!der_done(&seq) || !der_done(&d) || version != 0 || e.len == 0 || private.len == 0) {
+        return bad_key;
+    }
+    unsigned bits = bit_length(n), factors = bit_length(p) + bit_length(q);
+    if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS) {
+        return bad_rsa;
+    }
+    if (!is_odd(p) || !is_odd(q) || (factors != bits && factors != bits + 1) || dp.len > p.len ||
+        dq.len > q.len || iq.len > p.len) {
+        return bad_key;
+    }
+    k->type = BR_KEYTYPE_RSA;
+    k->rsa = (br_rsa_private_key){
+        .n_bitlen = bits,
+        .p = bytes_of(p),
+        .plen = p.len,
+        .q = bytes_of(q),
+        .qlen = q.len,
+        .dp = bytes_of(dp),
+        .dplen = dp.len,
+        .dq = bytes_of(dq),
+        .dqlen = dq.len,
+        .iq = bytes_of(iq),
+        .iqlen = iq.len,
+    };
+    return NULL;
+}
+
+/* RFC 5915 §3. curve: from the PKCS #8 around it, or 0 if there is none. */
+static const char *read_ec_private(struct key *k, struct der d, int curve)
+{
+    struct der seq = der_next(&d, DER_SEQUENCE);
+    unsigned version = der_small(&seq);
+    struct der x = der_next(&seq, DER_OCTET_STRING);
+    if (der_is(&seq, DER_CONTEXT_CONSTRUCTED + 0)) {
+        struct der parameters = der_next(&seq, DER_CONTEXT_CONSTRUCTED + 0);
+        int inner = read_curve(&parameters);
+        if (inner == 0 || (curve != 0 && inner != curve)) {
+            return bad_curve;
+        }
+        curve = inner;
+    }
+    if (der_is(&seq, DER_CONTEXT_CONSTRUCTED + 1)) {
+        der_next(&seq, DER_CONTEXT_CONSTRUCTED + 1); /* the public half: the certificate has it too */
+    }
+    if (!der_done(&seq) || !der_done(&d) || version != 1) {
+        return bad_key;
+    }
+    if (curve == 0) {
+        return bad_curve;
+    }
+    if (x.len == 0 || x.len > curve_bytes(curve)) {
+        return bad_key;
+    }
+    k->type = BR_KEYTYPE_EC;
+    k->ec = (br_ec_private_key){curve, bytes_of(x), x.len};
+    return NULL;
+}
+
+/* PKCS #8, RFC 5958 §2. Attributes and the public half may follow and are of no use here. */
+static const char *read_pkcs8(struct key *k, struct der d)
+{
+    struct der seq = der_next(&d, DER_SEQUENCE);
+    unsigned version = der_small(&seq);
+    struct der algorithm = der_next(&seq, DER_SEQUENCE);
+    struct der oid = der_next(&algorithm, DER_OID);
+    struct der inner = der_next(&seq, DER_OCTET_STRING);
+    if (inner.failed || oid.failed || version > 1 || !der_done(&d)) {
+        return bad_key;
+    }
+    if (der_oid_is(&oid, OID_RSA)) {
+        return read_rsa_private(k, inner);
+    }
+    if (der_oid_is(&oid, OID_EC)) {
+        int curve = read_curve(&algorithm);
+        return curve == 0 ? bad_curve : read_ec_private(k, inner, curve);
+    }
+    return bad_kind;
+}
+
+static const char *read_key(struct key *k, const struct pem_block *b, struct der d)
+{
+    return pem_is(b, "RSA PRIVATE KEY")  ? read_rsa_private(k, d)
+           : pem_is(b, "EC PRIVATE KEY") ? read_ec_private(k, d, 0)
+           : pem_is(b, "PRIVATE KEY")    ? read_pkcs8(k, d)
+                                         : bad_kind;
+}
+
+static bool pick_key(struct key *k, const struct pem *p)
+{
+    size_t found = p->count;
+    for (size_t i = 0; i < p->count; i++) {
+        if (pem_is_key(&p->blocks[i])) {
+            if (found < p->count) {
+                return pem_complain(p->source,
+                                    "has more than one private key: leave the one of the certificate");
+            }
+            found = i;
+        }
+    }
+    if (found == p->count) {
+        return pem_without(p, "private key");
+    }
+    const char *wrong = read_key(k, &p->blocks[found], pem_der(p, found));
+    return wrong == NULL || pem_complain(p->source, "%s", wrong);
+}
+
+/* Takes the content of p over: the key points into it. */
+static bool key_from_pem(struct key *k, struct pem *p)
+{
+    bool ok = pick_key(k, p);
+    if (ok) {
+        k->memory = p->der;
+        buf_init(&p->der, 0);
+    } else {
+        *k = (struct key){0};
+    }
+    pem_free(p);
+    return ok;
+}
+
+bool x509_key_parse(struct key *k, const char *path, const void *bytes, size_t len, char *why,
+                    size_t why_size)
+{
+    struct pem_source source = {path, why, why_size};
+    struct pem p;
+    *k = (struct key){0};
+    return pem_parse(&p, &source, bytes, len) && key_from_pem(k, &p);
+}
+
+bool x509_key_load(struct key *k, const char *path, char *why, size_t why_size)
+{
+    struct pem_source source = {path, why, why_size};
+    struct pem p;
+    *k = (struct key){0};
+    return pem_load(&p, &source, true) && key_from_pem(k, &p);
+}
+
+void x509_key_free(struct key *k)
+{
+    buf_free(&k->memory);
+    explicit_bzero(k, sizeof *k);
+}
+
+/* ---- certificates ---------------------------------------------------------------------------- */
+
+/* RFC 5280 §4.1.1.2: what kind of key made the signature. */
+static int signer_type(struct der algorithm)
+{
+    static const char *const rsa[] = {OID_SHA256_RSA, OID_SHA384_RSA, OID_SHA512_RSA, OID_RSA_PSS};
+    static const char *const ecdsa[] = {OID_ECDSA_SHA256, OID_ECDSA_SHA384, OID_ECDSA_SHA512};
+    struct der oid = der_next(&algorithm, DER_OID);
+    for (size_t i = 0; i < COUNT(rsa); i++) {
+        if (der_oid_is(&oid, rsa[i])) {
+            return BR_KEYTYPE_RSA;
+        }
+    }
+    for (size_t i = 0; i < COUNT(ecdsa); i++) {
+        if (der_oid_is(&oid, ecdsa[i])) {
+            return BR_KEYTYPE_EC;
+        }
+    }
+    return 0;
+}
+
+/* RFC 5280 §4.2: takes the SubjectAltName out of the extensions. */
+static bool read_extensions(struct cert *c, struct der wrapped)
+{
+    struct der list = der_next(&wrapped, DER_SEQUENCE);
+    while (!list.failed && list.len > 0) {
+        struct der extension = der_next(&list, DER_SEQUENCE);
+        struct der oid = der_next(&extension, DER_OID);
+        if (der_is(&extension, DER_BOOLEAN)) { /* critical */
+            der_boolean(&extension);
+        }
+        struct der value = der_next(&extension, DER_OCTET_STRING);
+        if (oid.failed || !der_done(&extension)) {
+            return false;
+        }
+        if (der_oid_is(&oid, OID_SUBJECT_NAMES)) {
+            c->names = der_next(&value, DER_SEQUENCE);
+            if (!der_done(&value)) {
+                return false;
+            }
+        }
+    }
+    return der_done(&list) && der_done(&wrapped);
+}
+
+static bool read_validity(struct cert *c, struct der *tbs)
+{
+    struct der validity = der_next(tbs, DER_SEQUENCE);
+    c->not_before = der_time(&validity);
+    c->not_after = der_time(&validity);
+    return der_done(&validity);
+}
+
+/* One of the optional elements at the end of a TBSCertificate. */
+static struct der optional(struct der *d, unsigned tag)
+{
+    return der_is(d, tag) ? der_next(d, tag) : der_read(NULL, 0);
+}
+
+static bool read_tbs(struct cert *c, struct der tbs)
+{
+    optional(&tbs, DER_CONTEXT_CONSTRUCTED + 0); /* version */
+    c->serial = der_is(&tbs, DER_INTEGER) ? der_whole(&tbs) : der_next(&tbs, DER_INTEGER);
+    der_next(&tbs, DER_SEQUENCE); /* the signature algorithm, once more */
+    c->issuer = der_whole(&tbs);
+    if (!read_validity(c, &tbs)) {
+        return false;
+    }
+    c->subject = der_whole(&tbs);
+    c->spki = der_whole(&tbs);
+    optional(&tbs, DER_CONTEXT + 1); /* unique identifiers */
+    optional(&tbs, DER_CONTEXT + 2);
+    struct der extensions = optional(&tbs, DER_CONTEXT_CONSTRUCTED + 3);
+    return der_done(&tbs) && read_spki(c) && (extensions.at == NULL || read_extensions(c, extensions));
+}
+
+bool x509_read(struct cert *c, const void *bytes, size_t len)
+{
+    *c = (struct cert){0};
+    struct der whole = der_read(bytes, len);
+    struct der cert = der_next(&whole, DER_SEQUENCE);
+    struct der tbs = der_next(&cert, DER_SEQUENCE);
+    struct der algorithm = der_next(&cert, DER_SEQUENCE);
+    der_bits(&cert);
+    c->issuer_key_type = signer_type(algorithm);
+    return der_done(&cert) && der_done(&whole) && read_tbs(c, tbs);
+}
+
+/* ---- chains ---------------------------------------------------------------------------------- */
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
+}
+
+bool x509_is_name(const char *name, size_t len)
+{
+    if (len > 2 && name[0] == '*' && name[1] == '.') {
+        name += 2;
+        len -= 2;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!is_name_char(name[i])) {
+            return false;
+        }
+    }
+    return len > 0 && len <= HOST_NAME_MAX_;
+}
+
+/* A name that is no host name names no host: it is left out. */
+static bool list_names(struct chain *c, struct der names)
+{
+    while (!names.failed && names.len > 0) {
+        if (der_is(&names, GENERAL_NAME_DNS)) {
+            struct der name = der_next(&names, GENERAL_NAME_DNS);
+            if (x509_is_name((const char *)name.at, name.len)) {
+                buf_put(&c->names, name.at, name.len);
+                buf_byte(&c->names, '\n');
+            }
+        } else {
+            der_whole(&names);
+        }
+    }
+    return !names.failed && buf_ok(&c->names);
+}
+
+static bool same(struct der a, struct der b)
+{
+    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
+/* Which certificate of the others issued number i, if not the one behind it? count: none. */
+static size_t misplaced_issuer(const struct cert *certs, size_t count, size_t i)
+{
+    struct der issuer = certs[i].issuer;
+    if (same(issuer, certs[i].subject) || (i + 1 < count && same(issuer, certs[i + 1].subject))) {
+        return count;
+    }
+    size_t j = 0;
+    while (j < count && !same(issuer, certs[j].subject)) {
+        j++;
+    }
+    return j;
+}
+
+/* RFC 5246 §7.4.2: each certifies the one before. A missing link is for the client to find; one that is
+ * there, but elsewhere, is a mistake of whoever joined the files. */
+static bool check_order(const struct pem_source *source, const struct cert *certs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t j = misplaced_issuer(certs, count, i);
+        if (j < count) {
+            return pem_complain(
+                source,
+                "certificate %zu was issued by number %zu, which must follow it: put the host's own "
+                "certificate first, then each one's issuer",
+                i + 1, j + 1);
+        }
+    }
+    return true;
+}
+
+static bool take_leaf(struct chain *c, const struct pem_source *source, const struct cert *leaf)
+{
+    c->key_type = leaf->key.key_type;
+    c->key_bits = leaf->key_bits;
+    c->issuer_key_type = leaf->issuer_key_type;
+    c->not_before = leaf->not_before;
+    c->not_after = leaf->not_after;
+    br_sha256_context sha;
+    br_sha256_init(&sha);
+    br_sha256_update(&sha, leaf->spki.at, leaf->spki.len);
+    br_sha256_out(&sha, c->spki_sha256);
+    if (c->key_type == 0) {
+        return pem_complain(source, "%s", bad_kind);
+    }
+    if (c->key_type == BR_KEYTYPE_RSA && (c->key_bits < MIN_RSA_BITS || c->key_bits > MAX_RSA_BITS)) {
+        return pem_complain(source, "%s", bad_rsa);
+    }
+    return list_names(c, leaf->names) ||
+           pem_complain(source, "the names in the first certificate are damaged");
+}
+
+/* Fills c->certs with what points into p, and reads it. */
+static bool pick_certs(struct chain *c, const struct pem *p)
+{
+    struct cert certs[MAX_CERTS];
+    c->count = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (pem_is_key(&p->blocks[i])) { /* the role that shows the certificate must not even see a key */
+            return pem_complain(p->source, "holds a private key: move it to a file of its own");
+        }
+        if (!pem_is_cert(&p->blocks[i])) {
+            continue;
+        }
+        if (c->count == MAX_CERTS) {
+            return pem_complain(p->source, "has more than %d certificates, too many for one chain",
+                                MAX_CERTS);
+        }
+        struct der d = pem_der(p, i);
+        if (!x509_read(&certs[c->count], d.at, d.len)) {
+            return pem_complain(p->source, "certificate %zu is damaged: not X.509 in DER", c->count + 1);
+        }
+        c->certs[c->count++] = (br_x509_certificate){bytes_of(d), d.len};
+    }
+    if (c->count == 0) {
+        return pem_without(p, "certificate");
+    }
+    return check_order(p->source, certs, c->count) && take_leaf(c, p->source, &certs[0]);
+}
+
+/* Takes the content of p over: the chain points into it. */
+static bool chain_from_pem(struct chain *c, struct pem *p)
+{
+    buf_init(&c->names, PEM_FILE_MAX);
+    c->certs = calloc(MAX_CERTS, sizeof *c->certs);
+    bool ok = c->certs != NULL ? pick_certs(c, p) : pem_complain(p->source, "there is no memory for it");
+    if (ok) {
+        c->memory = p->der;
+        buf_init(&p->der, 0);
+    } else {
+        x509_chain_free(c);
+    }
+    pem_free(p);
+    return ok;
+}
+
+bool x509_chain_parse(struct chain *c, const char *path, const void *bytes, size_t len, char *why,
+                      size_t why_size)
+{
+    struct pem_source source = {path, why, why_size};
+    struct pem p;
+    *c = (struct chain){0};
+    return pem_parse(&p, &source, bytes, len) && chain_from_pem(c, &p);
+}
+
+bool x509_chain_load(struct chain *c, const char *path, char *why, size_t why_size)
+{
+    struct pem_source source = {path, why, why_size};
+    struct pem p;
+    *c = (struct chain){0};
+    return pem_load(&p, &source, false) && chain_from_pem(c, &p);
+}
+
+void x509_chain_free(struct chain *c)
+{
+    free(c->certs);
+    buf_free(&c->names);
+    buf_free(&c->memory);
+    *c = (struct chain){0};
+}
+
+/* ---- which key, which host ------------------------------------------------------------------- */
+
+static bool match_rsa(const br_rsa_public_key *public, const br_rsa_private_key *private,
+                      const unsigned char hash[32])
+{
+    unsigned char signature[SIGNATURE_MAX], out[32];
+    size_t len = (private->n_bitlen + 7) / 8;
+    return public->nlen == len && len <= sizeof signature &&
+           br_rsa_pkcs1_sign_get_default()(BR_HASH_OID_SHA256, hash, 32, private, signature) == 1 &&
+           br_rsa_pkcs1_vrfy_get_default()(signature, len, BR_HASH_OID_SHA256, 32, public, out) == 1 &&
+           memcmp(out, hash, 32) == 0;
+}
+
+static bool match_ec(const br_ec_public_key *public, const br_ec_private_key *private,
+                     const unsigned char hash[32])
+{
+    unsigned char signature[SIGNATURE_MAX];
+    const br_ec_impl *ec = br_ec_get_default();
+    if (public->curve != private->curve) {
+        return false;
+    }
+    size_t len = br_ecdsa_sign_asn1_get_default()(ec, &br_sha256_vtable, hash, private, signature);
+    return len > 0 && br_ecdsa_vrfy_asn1_get_default()(ec, hash, 32, public, signature, len) == 1;
+}
+
+bool x509_match(const struct chain *c, const struct key *k)
+{
+    struct cert leaf;
+    if (k->type != c->key_type || c->count == 0 ||
+        !x509_read(&leaf, c->certs[0].data, c->certs[0].data_len)) {
+        return false;
+    }
+    /* What is signed does not matter. The hash of the public key is at hand. */
+    return k->type == BR_KEYTYPE_RSA ? match_rsa(&leaf.key.key.rsa, &k->rsa, c->spki_sha256)
+                                     : match_ec(&leaf.key.key.ec, &k->ec, c->spki_sha256);
+}
+
+/* RFC 6125 §6.4.3. "*.org" names nobody: two labels must follow the wildcard. */
+static bool name_matches(const char *name, size_t name_len, const char *host, size_t host_len)
+{
+    if (name_len > 2 && name[0] == '*') {
+        const char *dot = memchr(host, '.', host_len);
+        if (dot == NULL || dot == host || memchr(name + 2, '.', name_len - 2) == NULL) {
+            return false;
+        }
+        host_len -= (size_t)(dot - host);
+        host = dot;
+        name++;
+        name_len--;
+    }
+    return name_len == host_len && strncasecmp(name, host, name_len) == 0;
+}
+
+bool x509_names_host(const struct chain *c, const char *host)
+{
+    size_t host_len = strlen(host);
+    if (host_len > 0 && host[host_len - 1] == '.') { /* an absolute name is the same name */
+        host_len--;
+    }
+    const char *name = (const char *)c->names.data;
+    for (size_t left = c->names.len; left > 0 && host_len > 0;) {
+        size_t len = (size_t)((const char *)memchr(name, '\n', left) - name);
+        if (name_matches(name, len, host, host_len)) {
+            return true;
+        }
+        name += len + 1;
+        left -= len + 1;
+    }
+    return false;
+}

@@ -1,0 +1,334 @@
+/*
+ * The config: a file becomes a struct conf, or a list of every mistake in it.
+ *
+ * confread.c makes sections and texts of the file, confkeys.c gives each text its meaning; what must agree
+ * between keys is checked here.
+ */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 256 * 1024 }; /* of a config: some hundred forms */
+
+/* For what holds between keys: said where the first of them that is given stands. */
+static unsigned line_of(const struct confread_section *s, const char *first, const char *second)
+{
+    const struct confread_key *k = confread_find(s, first);
+    if (k == NULL && second != NULL) {
+        k = confread_find(s, second);
+    }
+    return k != NULL ? k->line : s->line;
+}
+
+/* 0 is the value of a key that was wrong by itself. */
+static void check_order(struct confread *r, const struct confread_section *s, const char *low_key,
+                        uint64_t low, const char *high_key, uint64_t high)
+{
+    if (low > high && high != 0) {
+        confread_mistake(r, line_of(s, low_key, high_key),
+                         "%s is more than %s: lower the one or raise the other", low_key, high_key);
+    }
+}
+
+static void check_listeners(struct confread *r, const struct conf *c, const struct confread_section *s)
+{
+    const struct {
+        const char *key;
+        const struct endpoint *list;
+        size_t count;
+    } all[] = {{"listen", c->listen, c->listen_count},
+               {"http_listen", c->http_listen, c->http_listen_count},
+               {"admin_listen", c->admin_listen, c->admin_listen_count}};
+    for (size_t a = 0; a < COUNT(all); a++) {
+        for (size_t b = a + 1; b < COUNT(all); b++) {
+            for (size_t i = 0; i < all[a].count * all[b].count; i++) {
+                const struct endpoint *x = &all[a].list[i % all[a].count],
+                                      *y = &all[b].list[i / all[a].count];
+                if (x->addr_len != 0 && x->addr_len == y->addr_len &&
+                    memcmp(&x->addr, &y->addr, x->addr_len) == 0) {
+                    confread_mistake(r, line_of(s, all[b].key, NULL),
+                                     "%s: %s is taken by %s: choose another port", all[b].key, y->text,
+                                     all[a].key);
+                }
+            }
+        }
+    }
+}
+
+static void finish_bridge(struct confread *r, const struct conf *c, const struct confread_section *s)
+{
+    check_order(r, s, "max_body", c->max_body, "max_memory", c->max_memory);
+    check_order(r, s, "retry_min", c->retry_min, "retry_max", c->retry_max);
+    check_order(r, s, "retry_max", c->retry_max, "max_age", c->max_age);
+    check_listeners(r, c, s);
+    if ((confread_find(s, "alert_to") == NULL) != (confread_find(s, "alert_deliver") == NULL)) {
+        confread_mistake(r, line_of(s, "alert_to", "alert_deliver"),
+                         "alert_to and alert_deliver go together: add the other or remove this");
+    }
+    if (c->acme_webroot != NULL && confread_find(s, "http_listen") == NULL) {
+        confread_mistake(r, line_of(s, "acme_webroot", NULL),
+                         "acme_webroot is served over plain HTTP: add http_listen = 0.0.0.0:80");
+    }
+}
+
+static void finish_form(struct confread *r, const struct conf *c, const struct confread_section *s,
+                        struct form_conf *f)
+{
+    if (f->title == NULL) {
+        f->title = f->name;
+    }
+    if ((f->sign_cert == NULL) != (f->sign_key == NULL)) {
+        confread_mistake(r, line_of(s, "sign_cert", "sign_key"),
+                         "sign_cert and sign_key go together: add the other or remove this");
+    }
+    if (f->sign_cert != NULL && f->encrypt_count == 0) {
+        confread_mistake(r, line_of(s, "sign_cert", NULL),
+                         "sign_cert signs what is encrypted: add encrypt_to or remove this");
+    }
+    if (f->max_body == 0) {
+        f->max_body = c->max_body;
+    } else if (f->max_body > c->max_body && c->max_body != 0) {
+        confread_mistake(
+            r, line_of(s, "max_body", NULL),
+            "max_body is more than the %llu bytes that [bridge] takes: raise its max_body or lower this",
+            (unsigned long long)c->max_body);
+    }
+}
+
+static void finish_mailhost(struct confread *r, const struct confread_section *s, struct mailhost *m)
+{
+    if (m->port == 0) {
+        m->port = m->starttls ? 587 : 465;
+    }
+    if ((confread_find(s, "username") == NULL) != (confread_find(s, "password_file") == NULL)) {
+        confread_mistake(r, line_of(s, "username", "password_file"),
+                         "username and password_file go together: add the other or remove this");
+    }
+    if (m->pin_only && confread_find(s, "pin") == NULL) {
+        confread_mistake(r, line_of(s, "pin_only", NULL),
+                         "pin_only needs a pin: add pin = SHA-256 or remove this");
+    }
+    if (m->tls_name == NULL && m->server != NULL) {
+        m->tls_name = m->server;
+        if (!value_host(m->server) && !m->pin_only) {
+            confread_mistake(r, line_of(s, "server", NULL),
+                             "server is an address and certificates carry names: add tls_name = NAME");
+        }
+    }
+}
+
+static bool is_kind(const struct confread_section *s, const char *kind)
+{
+    return strcmp(s->kind, kind) == 0;
+}
+
+static void make_bridge(struct confread *r, struct conf *c)
+{
+    struct confread_section absent = {.kind = "bridge", .name = "", .line = 1}, *s = r->sections;
+    while (s != NULL && !is_kind(s, "bridge")) {
+        s = s->next;
+    }
+    s = s != NULL ? s : &absent;
+    confkeys_apply(r, c, s, c);
+    finish_bridge(r, c, s);
+}
+
+static void make_mailhosts(struct confread *r, struct conf *c)
+{
+    struct mailhost **last = &c->mailhosts;
+    for (const struct confread_section *s = r->sections; s != NULL; s = s->next) {
+        struct mailhost *m = is_kind(s, "mailhost") ? confread_keep(r, sizeof(*m)) : NULL;
+        if (m != NULL) {
+            m->name = s->name;
+            m->line = (int)s->line;
+            confkeys_apply(r, c, s, m);
+            finish_mailhost(r, s, m);
+            *last = m;
+            last = &m->next;
+        }
+    }
+}
+
+static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+{
+    return a->addr_len != 0 && a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
+}
+
+/* An address of a pickup must not be anybody else's; those before it in the file have been seen. */
+static void check_pickup(struct confread *r, const struct conf *c, const struct confread_section *s,
+                         const struct pickup *p)
+{
+    for (size_t i = 0; i < p->listen_count; i++) {
+        bool taken = false;
+        for (size_t k = 0; k < c->listen_count; k++) {
+            taken = taken || same_endpoint(&p->listen[i], &c->listen[k]);
+        }
+        for (size_t k = 0; k < c->http_listen_count; k++) {
+            taken = taken || same_endpoint(&p->listen[i], &c->http_listen[k]);
+        }
+        for (const struct pickup *other = c->pickups; other != NULL && other != p; other = other->next) {
+            for (size_t k = 0; k < other->listen_count; k++) {
+                taken = taken || same_endpoint(&p->listen[i], &other->listen[k]);
+            }
+        }
+        if (taken) {
+            confread_mistake(r, line_of(s, "listen", NULL),
+                             "listen: %s is taken by another listen of this file: choose another port",
+                             p->listen[i].text);
+        }
+    }
+}
+
+static void make_pickups(struct confread *r, struct conf *c)
+{
+    struct pickup **last = &c->pickups;
+    for (const struct confread_section *s = r->sections; s != NULL; s = s->next) {
+        struct pickup *p = is_kind(s, "pickup") ? confread_keep(r, sizeof(*p)) : NULL;
+        if (p != NULL) {
+            p->name = s->name;
+            p->line = (int)s->line;
+            confkeys_apply(r, c, s, p);
+            p->drain_timeout = c->drain_timeout;
+            *last = p;
+            last = &p->next;
+            check_pickup(r, c, s, p);
+        }
+    }
+}
+
+static void make_forms(struct confread *r, struct conf *c)
+{
+    struct form_conf **last = &c->forms;
+    for (const struct confread_section *s = r->sections; s != NULL; s = s->next) {
+        struct form_conf *f = is_kind(s, "form") ? confread_keep(r, sizeof(*f)) : NULL;
+        if (f != NULL) {
+            f->name = s->name;
+            f->line = (int)s->line;
+            confkeys_apply(r, c, s, f);
+            finish_form(r, c, s, f);
+            *last = f;
+            last = &f->next;
+        }
+    }
+    if (c->forms == NULL) {
+        confread_mistake(r, 1,
+                         "no section [form NAME]: there is nothing to accept; add one, such as [form order]");
+    }
+}
+
+/* What alert.c writes goes the way of all mail: as that of a form that no visitor can send. */
+static void make_alert(struct confread *r, struct conf *c)
+{
+    struct form_conf **last = &c->forms, *f;
+    if (c->alert_to_count == 0 || (f = confread_keep(r, sizeof(*f))) == NULL) {
+        return;
+    }
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    *f = (struct form_conf){.name = confread_keep_text(r, ALERT_FORM),
+                            .alert = true,
+                            .to = c->alert_to,
+                            .to_count = c->alert_to_count,
+                            .from = c->alert_from != NULL ? c->alert_from : c->alert_to[0],
+                            .targets = c->alert_targets,
+                            .target_count = c->alert_target_count};
+    f->title = f->name;
+    *last = f;
+}
+
+/* ---- the whole file -------------------------------------------------------------------------- */
+
+struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct buf *errors)
+{
+    struct conf *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        buf_fmt(errors, "%s: out of memory\n", name);
+        return NULL;
+    }
+    struct confread r;
+    confread_text(&r, name, bytes, len);
+    for (const struct confread_section *s = r.sections; s != NULL; s = s->next) {
+        confkeys_check(&r, s);
+    }
+    c->file = confread_keep_text(&r, name);
+    make_mailhosts(&r, c); /* before those that name them */
+    make_bridge(&r, c);
+    make_pickups(&r, c);
+    make_forms(&r, c);
+    make_alert(&r, c);
+    bool sound = confread_report(&r, errors);
+    c->memory = r.memory;
+    if (!sound) {
+        conf_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* errno is set when this is false. */
+static bool read_file(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n = 1;
+    while (n > 0) {
+        void *room = buf_room(out, 4096);
+        n = room != NULL ? read(fd, room, 4096) : -1;
+        if (room == NULL) {
+            errno = EFBIG;
+        }
+        out->len += n > 0 ? (size_t)n : 0;
+    }
+    int error = errno;
+    close(fd);
+    errno = error;
+    return n == 0;
+}
+
+struct conf *conf_load(const char *path, struct buf *errors)
+{
+    struct buf text;
+    struct conf *c = NULL;
+    buf_init(&text, FILE_MAX + 4096);
+    if (read_file(path, &text)) {
+        c = conf_parse(path, text.data, text.len, errors);
+    } else {
+        buf_fmt(errors, "%s: cannot be read: %s\n", path, strerror(errno));
+    }
+    buf_free(&text);
+    return c;
+}
+
+void conf_free(struct conf *c)
+{
+    if (c != NULL) {
+        confread_free(c->memory);
+        free(c);
+    }
+}
+
+struct form_conf *conf_form(const struct conf *c, const char *name, size_t len)
+{
+    struct form_conf *f = c->forms;
+    while (f != NULL && (f->alert || strlen(f->name) != len || memcmp(f->name, name, len) != 0)) {
+        f = f->next;
+    }
+    return f;
+}
+
+struct form_conf *conf_route(const struct conf *c, const char *name)
+{
+    struct form_conf *f = c->forms;
+    while (f != NULL && strcmp(f->name, name) != 0) {
+        f = f->next;
+    }
+    return f;
+}

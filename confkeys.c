@@ -1,0 +1,669 @@
+/*
+ * Every key of the config in one table: its section, what its text does, its default. Pure.
+ */
+
+#include "bridge.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum kind { BRIDGE, FORM, MAILHOST, PICKUP };
+
+static const char *const kind_names[] = {
+    [BRIDGE] = "bridge", [FORM] = "form", [MAILHOST] = "mailhost", [PICKUP] = "pickup"};
+static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
+                                          [FORM] = "[form NAME]",
+                                          [MAILHOST] = "[mailhost NAME]",
+                                          [PICKUP] = "[pickup NAME]"};
+
+struct value;
+typedef void setter(struct value *v);
+static setter set_addresses, set_from, set_flag, set_host, set_listen, set_listen_local, set_number,
+    set_origins, set_path, set_password, set_paths, set_pins, set_profile, set_reply_to, set_seconds,
+    set_server, set_size, set_targets, set_template, set_text, set_tls, set_url, set_user, set_words;
+
+struct setting {
+    enum kind kind;
+    const char *name;
+    setter *set;
+    size_t offset;       /* of its member in the struct of its section */
+    size_t extra;        /* size of that member; for a list, the offset of its count */
+    const char *def;     /* what stands for an absent key, as it would be written, */
+    const char *absent;  /* or in words. Both NULL: the key is required */
+    const char *meaning; /* in words, for messages */
+    const char *min, *max;
+};
+
+#define ONE(type, member)         offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
+#define LIST(type, member, count) offsetof(struct type, member), offsetof(struct type, count)
+
+/* clang-format off */
+static const struct setting keys[] = {
+    {BRIDGE, "listen", set_listen, LIST(conf, listen, listen_count), "0.0.0.0:443 [::]:443", NULL,
+     "the addresses where forms are taken over HTTPS", NULL, NULL},
+    {BRIDGE, "hostname", set_host, ONE(conf, hostname), NULL, NULL,
+     "the name of this server, such as forms.example.com", NULL, NULL},
+    {BRIDGE, "certificate", set_path, ONE(conf, certificate), NULL, NULL,
+     "the PEM file of the certificate and its chain", NULL, NULL},
+    {BRIDGE, "private_key", set_path, ONE(conf, private_key), NULL, NULL,
+     "the PEM file of the certificate's private key", NULL, NULL},
+    {BRIDGE, "user", set_user, ONE(conf, user), NULL, "the user who starts it",
+     "the user who owns the spool and the mailboxes", NULL, NULL},
+    {BRIDGE, "spool", set_path, ONE(conf, spool), "/var/spool/formbridge", NULL,
+     "the directory where mail waits", NULL, NULL},
+    {BRIDGE, "http_listen", set_listen, LIST(conf, http_listen, http_listen_count), NULL, "none",
+     "the addresses where plain HTTP is sent on to HTTPS", NULL, NULL},
+    {BRIDGE, "acme_webroot", set_path, ONE(conf, acme_webroot), NULL, "none",
+     "the directory that certbot writes its challenges to", NULL, NULL},
+    {BRIDGE, "admin_listen", set_listen_local, LIST(conf, admin_listen, admin_listen_count), NULL, "none",
+     "the addresses of this machine where health and metrics are shown", NULL, NULL},
+    {BRIDGE, "fronts", set_number, ONE(conf, fronts), "0", NULL,
+     "the number of processes that take forms, 0 for one per core", "0", "256"},
+    {BRIDGE, "max_connections", set_number, ONE(conf, max_connections), "4096", NULL,
+     "the most connections at a time", "1", "1000000"},
+    {BRIDGE, "max_per_address", set_number, ONE(conf, max_per_address), "64", NULL,
+     "the most connections of one visitor at a time", "1", "1000000"},
+    {BRIDGE, "handshake_timeout", set_seconds, ONE(conf, handshake_timeout), "10s", NULL,
+     "the longest time for the TLS handshake", "1s", "1h"},
+    {BRIDGE, "head_timeout", set_seconds, ONE(conf, head_timeout), "10s", NULL,
+     "the longest time for the head of a request", "1s", "1h"},
+    {BRIDGE, "body_timeout", set_seconds, ONE(conf, body_timeout), "5m", NULL,
+     "the longest time for the body of a request", "1s", "1d"},
+    {BRIDGE, "answer_timeout", set_seconds, ONE(conf, answer_timeout), "60s", NULL,
+     "the longest time until the visitor has taken the answer", "1s", "1h"},
+    {BRIDGE, "idle_timeout", set_seconds, ONE(conf, idle_timeout), "30s", NULL,
+     "the longest time that a connection is kept open for a next request", "1s", "1h"},
+    {BRIDGE, "drain_timeout", set_seconds, ONE(conf, drain_timeout), "30s", NULL,
+     "the longest time to finish what was begun when told to stop", "1s", "1h"},
+    {BRIDGE, "max_head", set_size, ONE(conf, max_head), "8k", NULL,
+     "the most bytes in the head of a request", "1k", "64k"},
+    {BRIDGE, "max_body", set_size, ONE(conf, max_body), "12M", NULL,
+     "the most bytes in one post, uploads included", "1k", "1G"},
+    {BRIDGE, "max_fields", set_number, ONE(conf, max_fields), "200", NULL,
+     "the most fields in one post, uploads included", "1", "10000"},
+    {BRIDGE, "max_files", set_number, ONE(conf, max_files), "10", NULL,
+     "the most uploads in one post", "0", "1000"},
+    {BRIDGE, "max_memory", set_size, ONE(conf, max_memory), "128M", NULL,
+     "the most bytes of posts that one front holds in memory", "1k", "3G"},
+    {BRIDGE, "retry_min", set_seconds, ONE(conf, retry_min), "1m", NULL,
+     "the wait after the first failed delivery", "1s", "1d"},
+    {BRIDGE, "retry_max", set_seconds, ONE(conf, retry_max), "1h", NULL,
+     "the longest wait between two tries of a delivery", "1s", "7d"},
+    {BRIDGE, "max_age", set_seconds, ONE(conf, max_age), "5d", NULL,
+     "the age at which undelivered mail is held for a person", "1s", "365d"},
+    {BRIDGE, "alert_to", set_addresses, LIST(conf, alert_to, alert_to_count), NULL, "none",
+     "the addresses that are told of held mail", NULL, NULL},
+    {BRIDGE, "alert_from", set_from, ONE(conf, alert_from), NULL, "the first address in alert_to",
+     "the address that tells them", NULL, NULL},
+    {BRIDGE, "alert_deliver", set_targets, LIST(conf, alert_targets, alert_target_count), NULL, "none",
+     "the mailbox or the [mailhost] that such mail is given to", NULL, NULL},
+
+    {FORM, "to", set_addresses, LIST(form_conf, to, to_count), NULL, NULL,
+     "the addresses that the mail goes to", NULL, NULL},
+    {FORM, "from", set_from, ONE(form_conf, from), NULL, NULL,
+     "the address that the mail comes from: one of yours, never the visitor's", NULL, NULL},
+    {FORM, "deliver", set_targets, LIST(form_conf, targets, target_count), NULL, NULL,
+     "the mailbox or the [mailhost] that the mail is given to", NULL, NULL},
+    {FORM, "subject", set_template, ONE(form_conf, subject), "{form}: {ref}", NULL,
+     "the subject of the mail", NULL, NULL},
+    {FORM, "reply_to", set_reply_to, ONE(form_conf, reply_to), NULL, "none",
+     "where an answer to the mail goes, such as {email}", NULL, NULL},
+    {FORM, "origins", set_origins, LIST(form_conf, origins, origin_count), NULL, "any",
+     "the web sites that may send this form", NULL, NULL},
+    {FORM, "required", set_words, LIST(form_conf, required, required_count), NULL, "none",
+     "the names of the fields that must be filled in", NULL, NULL},
+    {FORM, "success", set_url, ONE(form_conf, success), NULL, "a built-in page with the receipt",
+     "the page that the visitor sees afterwards", NULL, NULL},
+    {FORM, "title", set_text, ONE(form_conf, title), NULL, "the name of the form",
+     "what pages call the form", NULL, NULL},
+    {FORM, "max_body", set_size, ONE(form_conf, max_body), NULL, "max_body of [bridge]",
+     "the most bytes in one post of this form", "1k", "1G"},
+    {FORM, "encrypt_to", set_paths, LIST(form_conf, encrypt_to, encrypt_count), NULL, "no encryption",
+     "the PEM files of the certificates that alone can open the mail", NULL, NULL},
+    {FORM, "smime_profile", set_profile, ONE(form_conf, smime_modern), "compatible", NULL,
+     "how mail is encrypted: compatible or modern", NULL, NULL},
+    {FORM, "sign_cert", set_path, ONE(form_conf, sign_cert), NULL, "no signature",
+     "the PEM file of the certificate that signs the encrypted mail", NULL, NULL},
+    {FORM, "sign_key", set_path, ONE(form_conf, sign_key), NULL, "no signature",
+     "the PEM file of its private key", NULL, NULL},
+
+    {MAILHOST, "server", set_server, ONE(mailhost, server), NULL, NULL,
+     "the mail host as NAME or NAME:PORT", NULL, NULL},
+    {MAILHOST, "tls", set_tls, ONE(mailhost, starttls), "implicit", NULL,
+     "how TLS begins: implicit or starttls", NULL, NULL},
+    {MAILHOST, "username", set_text, ONE(mailhost, username), NULL, "none",
+     "the name to log in with", NULL, NULL},
+    {MAILHOST, "password_file", set_path, ONE(mailhost, password_file), NULL, "none",
+     "the file that holds the password", NULL, NULL},
+    {MAILHOST, "tls_name", set_host, ONE(mailhost, tls_name), NULL, "the name in server",
+     "the name that the certificate must carry", NULL, NULL},
+    {MAILHOST, "trust", set_path, ONE(mailhost, trust), NULL, "the authorities that the system trusts",
+     "the PEM file of the authorities that may vouch for the mail host", NULL, NULL},
+    {MAILHOST, "pin", set_pins, LIST(mailhost, pins, pin_count), NULL, "none",
+     "the SHA-256 of the mail host's public key", NULL, NULL},
+    {MAILHOST, "pin_only", set_flag, ONE(mailhost, pin_only), "no", NULL,
+     "yes if the pin stands instead of the chain of certificates", NULL, NULL},
+    {MAILHOST, "requiretls", set_flag, ONE(mailhost, requiretls), "no", NULL,
+     "yes if the mail may only travel on over verified TLS", NULL, NULL},
+    {MAILHOST, "timeout", set_seconds, ONE(mailhost, timeout), "0", NULL,
+     "the longest wait for an answer, 0 for what RFC 5321 says", "0", "10m"},
+    {MAILHOST, "connections", set_number, ONE(mailhost, connections), "2", NULL,
+     "the most connections at a time", "1", "32"},
+
+    {PICKUP, "listen", set_listen, LIST(pickup, listen, listen_count), "0.0.0.0:995 [::]:995", NULL,
+     "the addresses where the mailbox is collected over POP3S", NULL, NULL},
+    {PICKUP, "maildir", set_path, ONE(pickup, maildir), NULL, NULL, "the Maildir that is collected", NULL, NULL},
+    {PICKUP, "password", set_password, ONE(pickup, password), NULL, NULL,
+     "a hash that `formbridge passwd` has printed", NULL, NULL},
+    {PICKUP, "max_connections", set_number, ONE(pickup, max_connections), "64", NULL,
+     "the most connections at a time", "1", "10000"},
+    {PICKUP, "max_per_address", set_number, ONE(pickup, max_per_address), "16", NULL,
+     "the most connections of one address at a time", "1", "10000"},
+    {PICKUP, "login_timeout", set_seconds, ONE(pickup, login_timeout), "1m", NULL,
+     "how long a mail program may take to log in", "1s", "1h"},
+    {PICKUP, "idle_timeout", set_seconds, ONE(pickup, idle_timeout), "10m", NULL,
+     "how long a mail program that has logged in may be silent", "10m", "1d"},
+};
+/* clang-format on */
+
+struct value { /* one key being given its meaning */
+    struct confread *r;
+    const struct conf *conf;
+    const struct setting *key;
+    unsigned line;
+    char *text;   /* the setter may keep it and write into it */
+    void *object; /* the struct of the section */
+};
+
+/* ---- setters --------------------------------------------------------------------------------- */
+
+static void wrong(struct value *v, const char *item, const char *fmt, ...) PRINTF(3, 4);
+
+static void wrong(struct value *v, const char *item, const char *fmt, ...)
+{
+    char what[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof(what), fmt, args);
+    va_end(args);
+    confread_mistake(v->r, v->line, "%s: \"%s\" %s", v->key->name, item, what);
+}
+
+static void *member(struct value *v)
+{
+    return (char *)v->object + v->key->offset;
+}
+
+static void store_text(struct value *v)
+{
+    memcpy(member(v), &v->text, sizeof(v->text));
+}
+
+static void store_flag(struct value *v, bool flag)
+{
+    memcpy(member(v), &flag, sizeof(flag));
+}
+
+static void store_list(struct value *v, void *list, size_t count)
+{
+    memcpy(member(v), &list, sizeof(list));
+    memcpy((char *)v->object + v->key->extra, &count, sizeof(count));
+}
+
+static void set_scaled(struct value *v, bool (*read)(const char *, uint64_t *), const char *what)
+{
+    uint64_t n, min, max;
+    if (!read(v->text, &n) || !read(v->key->min, &min) || !read(v->key->max, &max) || n < min || n > max) {
+        wrong(v, v->text, "is not %s, from %s to %s", what, v->key->min, v->key->max);
+    } else if (v->key->extra == sizeof(uint32_t)) {
+        uint32_t small = (uint32_t)n;
+        memcpy(member(v), &small, sizeof(small));
+    } else {
+        memcpy(member(v), &n, sizeof(n));
+    }
+}
+
+static bool read_number(const char *text, uint64_t *out)
+{
+    return text_number(text, strlen(text), out);
+}
+
+static void set_number(struct value *v)
+{
+    set_scaled(v, read_number, "a number");
+}
+
+static void set_seconds(struct value *v)
+{
+    set_scaled(v, value_seconds, "a time in seconds, or with s, m, h or d behind it");
+}
+
+static void set_size(struct value *v)
+{
+    set_scaled(v, value_size, "a size in bytes, or with k, M or G behind it");
+}
+
+static void set_flag(struct value *v)
+{
+    bool yes = strcmp(v->text, "yes") == 0;
+    if (!yes && strcmp(v->text, "no") != 0) {
+        wrong(v, v->text, "is neither yes nor no");
+    }
+    store_flag(v, yes);
+}
+
+static void set_profile(struct value *v)
+{
+    bool modern = strcmp(v->text, "modern") == 0;
+    if (!modern && strcmp(v->text, "compatible") != 0) {
+        wrong(v, v->text,
+              "is neither compatible (every mail program opens it) nor modern (AES-GCM, RSA-OAEP)");
+    }
+    store_flag(v, modern);
+}
+
+static void set_tls(struct value *v)
+{
+    bool starttls = strcmp(v->text, "starttls") == 0;
+    if (!starttls && strcmp(v->text, "implicit") != 0) {
+        wrong(v, v->text,
+              "is neither implicit (TLS from the first byte) nor starttls; there is no way without TLS");
+    }
+    store_flag(v, starttls);
+}
+
+static void set_text(struct value *v)
+{
+    store_text(v);
+}
+
+static void set_path(struct value *v)
+{
+    if (v->text[0] != '/') {
+        wrong(v, v->text, "is not a whole path: begin it with /");
+    }
+    store_text(v);
+}
+
+static void set_host(struct value *v)
+{
+    if (!value_host(v->text)) {
+        wrong(v, v->text, "is not a host name, such as forms.example.com");
+    }
+    store_text(v);
+}
+
+static void set_user(struct value *v)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    if (v->text[0] == '-' || v->text[strspn(v->text, allowed)] != '\0') {
+        wrong(v, v->text, "is not the name of a user, such as formbridge");
+    }
+    store_text(v);
+}
+
+static bool check_address(struct value *v, const char *address)
+{
+    if (mime_address_ok(address, strlen(address))) {
+        return true;
+    }
+    wrong(v, address, "is not a bare e-mail address, such as orders@example.com");
+    return false;
+}
+
+static void set_from(struct value *v)
+{
+    check_address(v, v->text);
+    store_text(v);
+}
+
+static void set_template(struct value *v)
+{
+    if (!value_template(v->text)) {
+        wrong(v, v->text, "has braces that do not pair around a name, such as {ref}, {form} or {email}");
+    }
+    store_text(v);
+}
+
+static void set_reply_to(struct value *v)
+{
+    if (strpbrk(v->text, "{}") != NULL) {
+        set_template(v);
+    } else {
+        check_address(v, v->text);
+        store_text(v);
+    }
+}
+
+static void set_url(struct value *v)
+{
+    if (!value_url(v->text)) {
+        wrong(v, v->text,
+              "is not an address of a page, such as https://www.example.com/thanks.html "
+              "(http:// for localhost alone, no user name, other characters as %%XX)");
+    }
+    store_text(v);
+}
+
+static void set_server(struct value *v)
+{
+    struct mailhost *m = v->object;
+    char *copy = confread_keep_text(v->r, v->text);
+    m->server = copy != NULL ? value_server(copy, &m->port) : NULL;
+    if (m->server == NULL) {
+        wrong(v, v->text, "is not a mail host, such as mail.example.com or mail.example.com:465");
+    }
+}
+
+/* The words of a list; an array of count pointers into v->text, or NULL if there is no memory. */
+static char **split(struct value *v, size_t *count)
+{
+    char **words = confread_keep(v->r, (strlen(v->text) / 2 + 1) * sizeof(char *));
+    *count = 0;
+    if (words == NULL) {
+        return NULL;
+    }
+    char *rest = v->text;
+    for (char *word; (word = strsep(&rest, " ")) != NULL;) {
+        if (*word == '\0') {
+            continue;
+        }
+        for (size_t i = 0; i < *count; i++) {
+            if (strcmp(words[i], word) == 0) {
+                wrong(v, word, "is there twice: remove one");
+                break;
+            }
+        }
+        words[(*count)++] = word;
+    }
+    return words;
+}
+
+static void set_password(struct value *v)
+{
+    if (!passwd_is_hash(v->text)) { /* not repeated in the message: it may be the password itself */
+        confread_mistake(v->r, v->line,
+                         "password is not a hash: run formbridge passwd and write what it prints");
+    }
+    store_text(v);
+}
+
+static void set_paths(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (words[i][0] != '/') {
+            wrong(v, words[i], "is not a whole path: begin it with /");
+        }
+    }
+    store_list(v, words, count);
+}
+
+static void set_words(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    store_list(v, words, count);
+}
+
+static void set_addresses(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    for (size_t i = 0; i < count; i++) {
+        check_address(v, words[i]);
+    }
+    store_list(v, words, count);
+}
+
+static void set_origins(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (!value_origin(words[i])) {
+            wrong(v, words[i], "is not an origin: scheme and host alone, such as https://www.example.com");
+        }
+    }
+    store_list(v, words, count);
+}
+
+static void set_endpoints(struct value *v, bool local)
+{
+    size_t count;
+    char **words = split(v, &count);
+    struct endpoint *list = confread_keep(v->r, (count + 1) * sizeof(*list));
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        bool is_socket = local && strncmp(words[i], "unix:", 5) == 0;
+        if (is_socket && !value_socket(words[i] + 5, &list[i])) {
+            wrong(v, words[i], "is not unix: and a whole path, %d characters in all", ADDRESS_TEXT - 1);
+        } else if (!is_socket && !value_endpoint(words[i], &list[i])) {
+            wrong(v, words[i],
+                  "is not an address in numbers and a port, such as %s; names are not looked up here",
+                  local ? "127.0.0.1:9180" : "0.0.0.0:443 or [::]:443");
+        } else if (!is_socket && local && !value_is_loopback(&list[i])) {
+            wrong(v, words[i], "can be reached by others: use 127.0.0.1:PORT, [::1]:PORT or unix:/PATH");
+        }
+    }
+    store_list(v, list, count);
+}
+
+static void set_listen(struct value *v)
+{
+    set_endpoints(v, false);
+}
+
+static void set_listen_local(struct value *v)
+{
+    set_endpoints(v, true);
+}
+
+static void set_pins(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    unsigned char(*pins)[32] = confread_keep(v->r, (count + 1) * sizeof(*pins));
+    for (size_t i = 0; pins != NULL && i < count; i++) {
+        if (!value_pin(words[i], pins[i])) {
+            wrong(v, words[i], "is not a SHA-256: 64 hex digits, or 44 of base64");
+        }
+    }
+    store_list(v, pins, count);
+}
+
+static void unknown_mailhost(struct value *v, const char *name)
+{
+    struct buf known;
+    buf_init(&known, SIZE_MAX);
+    for (struct mailhost *m = v->conf->mailhosts; m != NULL; m = m->next) {
+        buf_fmt(&known, "%s %s", known.len > 0 ? "," : ": there is", m->name);
+    }
+    const char *names = known.len > 0 ? buf_text(&known) : ": there is none";
+    wrong(v, name, "is not the name of a [mailhost]%s; nor is it maildir:/PATH, mbox:/FILE or lmtp:/SOCKET",
+          names != NULL ? names : "");
+    buf_free(&known);
+}
+
+static void read_lmtp(struct value *v, struct target *t)
+{
+    if (t->path[0] == '/') {
+        if (strlen(t->path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+            wrong(v, t->text, "is too long for the name of a socket: 107 bytes are the most");
+        }
+        return;
+    }
+    t->loopback = confread_keep(v->r, sizeof(*t->loopback));
+    if (t->loopback != NULL && (!value_endpoint(t->path, t->loopback) || !value_is_loopback(t->loopback))) {
+        wrong(v, t->text,
+              "is neither a socket nor this machine, such as lmtp:/run/dovecot/lmtp or lmtp:127.0.0.1:24: "
+              "LMTP is not encrypted");
+    }
+    t->path = NULL;
+}
+
+static void read_target(struct value *v, struct target *t)
+{
+    static const struct {
+        const char *prefix;
+        enum target_kind kind;
+    } kinds[] = {{"maildir:", TARGET_MAILDIR}, {"mbox:", TARGET_MBOX}, {"lmtp:", TARGET_LMTP}};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        size_t len = strlen(kinds[i].prefix);
+        if (strncmp(t->text, kinds[i].prefix, len) == 0) {
+            t->kind = kinds[i].kind;
+            t->path = t->text + len;
+            if (t->kind == TARGET_LMTP) {
+                read_lmtp(v, t);
+            } else if (t->path[0] != '/') {
+                wrong(v, t->text, "does not name a whole path: write %s/...", kinds[i].prefix);
+            }
+            return;
+        }
+    }
+    t->kind = TARGET_MAILHOST;
+    for (t->host = v->conf->mailhosts; t->host != NULL; t->host = t->host->next) {
+        if (strcmp(t->host->name, t->text) == 0) {
+            return;
+        }
+    }
+    unknown_mailhost(v, t->text);
+}
+
+static void set_targets(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    struct target *targets = confread_keep(v->r, (count + 1) * sizeof(*targets));
+    for (size_t i = 0; targets != NULL && i < count; i++) {
+        targets[i].text = words[i];
+        read_target(v, &targets[i]);
+    }
+    store_list(v, targets, count);
+}
+
+/* ---- names that nobody knows ----------------------------------------------------------------- */
+
+/* Levenshtein's. known is one of our names, all far shorter than a row. */
+static unsigned edit_distance(const char *typed, const char *known)
+{
+    unsigned row[32];
+    size_t width = strlen(known);
+    for (unsigned j = 0; j <= width; j++) {
+        row[j] = j;
+    }
+    for (unsigned i = 1; typed[i - 1] != '\0'; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= width; j++) {
+            unsigned best = diagonal + (typed[i - 1] != known[j - 1]);
+            best = best < row[j] + 1 ? best : row[j] + 1;
+            best = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[width];
+}
+
+static void unknown_key(struct confread *r, enum kind kind, const struct confread_key *k)
+{
+    const char *nearest = NULL;
+    unsigned least = UINT32_MAX;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        unsigned distance = edit_distance(k->name, keys[i].name);
+        if (distance == 0) {
+            confread_mistake(r, k->line, "\"%s\" is not a key of %s: it belongs under %s", k->name,
+                             kind_titles[kind], kind_titles[keys[i].kind]);
+            return;
+        }
+        if (keys[i].kind == kind && distance < least) {
+            nearest = keys[i].name;
+            least = distance;
+        }
+    }
+    confread_mistake(r, k->line, "unknown key \"%s\" in %s: did you mean \"%s\"?", k->name, kind_titles[kind],
+                     nearest);
+}
+
+static void check_keys(struct confread *r, enum kind kind, const struct confread_section *s)
+{
+    for (const struct confread_key *k = s->keys; k != NULL; k = k->next) {
+        bool known = false;
+        for (size_t i = 0; i < COUNT(keys) && !known; i++) {
+            known = keys[i].kind == kind && strcmp(keys[i].name, k->name) == 0;
+        }
+        if (!known) {
+            unknown_key(r, kind, k);
+        }
+    }
+}
+
+/* A wrong name is reported, and the section checked all the same. */
+void confkeys_check(struct confread *r, const struct confread_section *s)
+{
+    size_t nearest = 0;
+    unsigned least = UINT32_MAX;
+    for (size_t i = 0; i < COUNT(kind_names); i++) {
+        unsigned distance = edit_distance(s->kind, kind_names[i]);
+        if (distance < least) {
+            nearest = i;
+            least = distance;
+        }
+    }
+    enum kind kind = (enum kind)nearest;
+    if (least > 0) {
+        confread_mistake(r, s->line, "unknown section [%s]: did you mean %s?", s->kind, kind_titles[kind]);
+        return;
+    }
+    if (kind == BRIDGE && s->name[0] != '\0') {
+        confread_mistake(r, s->line, "[bridge %s]: there is one bridge and it has no name: write [bridge]",
+                         s->name);
+    } else if (kind == FORM && strcmp(s->name, ALERT_FORM) == 0) {
+        confread_mistake(r, s->line, "[form %s]: this name stands for alerts: choose another", s->name);
+    } else if (kind != BRIDGE && !value_name(s->name)) {
+        confread_mistake(r, s->line,
+                         "[%s %s]: a name must follow, 1 to %d of a-z, 0-9, _ and -, such as [%s %s]",
+                         s->kind, s->name, FORM_NAME_MAX, s->kind, kind == FORM ? "order" : "main");
+    }
+    check_keys(r, kind, s);
+}
+
+/* ---- a section becomes a struct -------------------------------------------------------------- */
+
+void confkeys_apply(struct confread *r, const struct conf *c, const struct confread_section *s, void *object)
+{
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        const struct setting *key = &keys[i];
+        const struct confread_key *k = confread_find(s, key->name);
+        if (strcmp(kind_names[key->kind], s->kind) != 0) {
+            continue;
+        }
+        if (k == NULL && key->def == NULL && key->absent == NULL) {
+            confread_mistake(r, s->line, "[%s%s%s] needs a line \"%s = ...\": %s", s->kind,
+                             s->name[0] != '\0' ? " " : "", s->name, key->name, key->meaning);
+        } else if (k != NULL && k->text[0] == '\0') {
+            confread_mistake(r, k->line, "%s has no value: write %s, or remove the line", k->name,
+                             key->meaning);
+        } else if (k != NULL || key->def != NULL) {
+            char *text = k != NULL ? k->text : confread_keep_text(r, key->def);
+            if (text != NULL) {
+                key->set(&(struct value){r, c, key, k != NULL ? k->line : s->line, text, object});
+            }
+        }
+    }
+}
+
+void confkeys_list(struct buf *out)
+{
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        const struct setting *k = &keys[i];
+        buf_fmt(out, "%s %s ", kind_names[k->kind], k->name);
+        if (k->def != NULL) {
+            buf_fmt(out, "%s\n", k->def);
+        } else {
+            buf_fmt(out, "(%s)\n", k->absent != NULL ? k->absent : "required");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+/* What the text of one config value means: sizes, times, names, addresses, URLs. Pure. */
+
+#include "bridge.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_lower(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+
+/* ctype.h would ask the locale. */
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool value_name(const char *text)
+{
+    size_t len = 0;
+    for (; text[len] != '\0'; len++) {
+        char c = text[len];
+        if (!is_lower(c) && !is_digit(c) && c != '_' && c != '-') {
+            return false;
+        }
+    }
+    return len > 0 && len <= FORM_NAME_MAX;
+}
+
+/* A number and perhaps one letter of units, which stands for the factor beside it. */
+static bool scaled(const char *text, const char *units, const uint64_t *factors, uint64_t *out)
+{
+    size_t len = strlen(text);
+    uint64_t factor = 1;
+    const char *unit = len > 0 ? strchr(units, lower(text[len - 1])) : NULL;
+    if (unit != NULL) {
+        factor = factors[unit - units];
+        len--;
+    }
+    uint64_t n;
+    if (!text_number(text, len, &n) || n > UINT64_MAX / factor) {
+        return false;
+    }
+    *out = n * factor;
+    return true;
+}
+
+bool value_size(const char *text, uint64_t *bytes)
+{
+    static const uint64_t factors[] = {UINT64_C(1) << 10, UINT64_C(1) << 20, UINT64_C(1) << 30};
+    return scaled(text, "kmg", factors, bytes);
+}
+
+bool value_seconds(const char *text, uint64_t *seconds)
+{
+    static const uint64_t factors[] = {1, 60, 3600, 86400};
+    return scaled(text, "smhd", factors, seconds);
+}
+
+static bool is_label(const char *text, size_t len)
+{
+    if (len == 0 || len > 63 || text[0] == '-' || text[len - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = lower(text[i]);
+        if (!is_lower(c) && !is_digit(c) && c != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool value_host(const char *text)
+{
+    if (strlen(text) > HOST_NAME_MAX_) {
+        return false;
+    }
+    for (;;) {
+        size_t len = strcspn(text, ".");
+        if (!is_label(text, len)) {
+            return false;
+        }
+        if (text[len] == '\0') {
+            /* A last label of digits alone is an address that was mistyped (RFC 1123 §2.1). */
+            return strspn(text, "0123456789") < len;
+        }
+        text += len + 1;
+    }
+}
+
+static bool is_ip4(const char *text)
+{
+    struct in_addr a;
+    return inet_pton(AF_INET, text, &a) == 1;
+}
+
+static bool is_ip6(const char *text)
+{
+    struct in6_addr a;
+    return inet_pton(AF_INET6, text, &a) == 1;
+}
+
+static bool read_port(const char *text, uint16_t *port)
+{
+    uint64_t n;
+    if (text[0] == '0' || !text_number(text, strlen(text), &n) || n > UINT16_MAX) {
+        return false;
+    }
+    *port = (uint16_t)n;
+    return true;
+}
+
+/* Where the port begins in "HOST:PORT" or "[ADDRESS]:PORT", at its colon; at the end if there is none. */
+static char *find_port(char *text)
+{
+    char *bracket = text[0] == '[' ? strchr(text, ']') : NULL;
+    return bracket != NULL ? bracket + 1 : text + strcspn(text, ":");
+}
+
+char *value_server(char *text, uint16_t *port)
+{
+    char *colon = find_port(text);
+    *port = 0;
+    if (*colon != '\0' && (*colon != ':' || !read_port(colon + 1, port))) {
+        return NULL;
+    }
+    *colon = '\0';
+    if (text[0] == '[') {
+        colon[-1] = '\0';
+        return is_ip6(text + 1) ? text + 1 : NULL;
+    }
+    return is_ip4(text) || value_host(text) ? text : NULL;
+}
+
+bool value_endpoint(const char *text, struct endpoint *e)
+{
+    char copy[ADDRESS_TEXT];
+    *e = (struct endpoint){0};
+    uint16_t port;
+    if (!text_copy(e->text, sizeof(e->text), text) || !text_copy(copy, sizeof(copy), text)) {
+        return false;
+    }
+    const char *host = value_server(copy, &port);
+    if (host == NULL || port == 0) {
+        return false;
+    }
+    struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    if (inet_pton(AF_INET, host, &ip4.sin_addr) == 1) {
+        memcpy(&e->addr, &ip4, sizeof(ip4));
+        e->addr_len = sizeof(ip4);
+    } else if (inet_pton(AF_INET6, host, &ip6.sin6_addr) == 1) {
+        memcpy(&e->addr, &ip6, sizeof(ip6));
+        e->addr_len = sizeof(ip6);
+    }
+    return e->addr_len != 0;
+}
+
+bool value_socket(const char *path, struct endpoint *e)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    *e = (struct endpoint){.addr_len = sizeof(un)};
+    if (path[0] != '/' || !text_copy(un.sun_path, sizeof(un.sun_path), path) ||
+        !text_fmt(e->text, sizeof(e->text), "unix:%s", path)) {
+        return false;
+    }
+    memcpy(&e->addr, &un, sizeof(un));
+    return true;
+}
+
+bool value_is_loopback(const struct endpoint *e)
+{
+    if (e->addr.ss_family == AF_INET) {
+        struct sockaddr_in ip4;
+        memcpy(&ip4, &e->addr, sizeof(ip4));
+        return ntohl(ip4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (e->addr.ss_family == AF_INET6) {
+        struct sockaddr_in6 ip6;
+        memcpy(&ip6, &e->addr, sizeof(ip6));
+        return IN6_IS_ADDR_LOOPBACK(&ip6.sin6_addr);
+    }
+    return false;
+}
+
+/* Skips a scheme of the web; 0: it has none. */
+static size_t skip_scheme(const char *text, bool *https)
+{
+    static const char secure[] = "https://", plain[] = "http://";
+    *https = strncasecmp(text, secure, sizeof(secure) - 1) == 0;
+    if (*https) {
+        return sizeof(secure) - 1;
+    }
+    return strncasecmp(text, plain, sizeof(plain) - 1) == 0 ? sizeof(plain) - 1 : 0;
+}
+
+bool value_origin(char *text)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        *c = lower(*c);
+    }
+    bool https;
+    char *host = text + skip_scheme(text, &https);
+    size_t len = strlen(host);
+    if (len > 0 && host[len - 1] == '/') {
+        host[len - 1] = '\0';
+    }
+    char copy[HOST_NAME_MAX_ + sizeof(":65535")];
+    uint16_t port;
+    if (host == text || !text_copy(copy, sizeof(copy), host) || value_server(copy, &port) == NULL) {
+        return false;
+    }
+    if (port == (https ? 443 : 80)) { /* browsers leave it out, and origins are compared as text */
+        *find_port(host) = '\0';
+    }
+    return true;
+}
+
+static bool is_this_machine(const char *host)
+{
+    struct in_addr ip4;
+    if (inet_pton(AF_INET, host, &ip4) == 1) {
+        return ntohl(ip4.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+bool value_url(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        /* RFC 3986 §2: what else it may name is percent-encoded. It goes into a header, and into a page. */
+        if (*c <= ' ' || *c > '~' || strchr("\"<>\\^`{|}", *c) != NULL) {
+            return false;
+        }
+    }
+    bool https;
+    const char *authority = text + skip_scheme(text, &https);
+    char copy[HOST_NAME_MAX_ + sizeof(":65535")];
+    uint16_t port;
+    if (authority == text ||
+        !text_fmt(copy, sizeof(copy), "%.*s", (int)strcspn(authority, "/?#"), authority)) {
+        return false;
+    }
+    const char *host = value_server(copy, &port);
+    return host != NULL && (https || is_this_machine(host));
+}
+
+bool value_template(const char *text)
+{
+    for (;;) {
+        text += strcspn(text, "{}");
+        if (*text == '\0') {
+            return true;
+        }
+        size_t len = strcspn(text + 1, "{}");
+        if (*text != '{' || len == 0 || text[1 + len] != '}') {
+            return false;
+        }
+        text += len + 2;
+    }
+}
+
+static bool pin_from_hex(const char *text, unsigned char pin[32])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < 64; i++) {
+        const char *digit = strchr(digits, lower(text[i]));
+        if (digit == NULL) {
+            return false;
+        }
+        pin[i / 2] = (unsigned char)((pin[i / 2] << 4) | (digit - digits));
+    }
+    return true;
+}
+
+/* 43 digits of 6 bits are 32 bytes and two bits that must be zero (RFC 4648 §3.5). */
+static bool pin_from_base64(const char *text, unsigned char pin[32])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = 0;
+    unsigned have = 0;
+    for (size_t i = 0, out = 0; i < 43; i++) {
+        const char *digit = strchr(digits, text[i]);
+        if (digit == NULL) {
+            return false;
+        }
+        bits = (bits << 6) | (uint32_t)(digit - digits);
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            pin[out++] = (unsigned char)(bits >> have);
+        }
+    }
+    return (bits & 3) == 0;
+}
+
+bool value_pin(const char *text, unsigned char pin[32])
+{
+    static const char prefix[] = "sha256:";
+    if (strncmp(text, prefix, sizeof(prefix) - 1) == 0) {
+        text += sizeof(prefix) - 1;
+    }
+    switch (strlen(text)) {
+    case 64: return pin_from_hex(text, pin);
+    case 44: return text[43] == '=' && pin_from_base64(text, pin);
+    case 43: return pin_from_base64(text, pin);
+    default: return false;
+    }
+}

@@ -1,0 +1,162 @@
+/* Submissions become durable off the event loop: one thread that takes all that is waiting, composes each
+ * straight into its file, and makes the lot durable together. While it syncs, the next lot gathers. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { LOT_MAX = 64 };
+
+struct commits {
+    struct spool *spool;
+    struct signer_link signer; /* for mail that is signed; this thread's own */
+    int wake;                  /* tells the courier */
+    int event;                 /* tells the loop */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct submission *first, **last; /* waiting, oldest first */
+    struct submission *done;
+    bool stop;
+};
+
+static size_t take_lot(struct commits *c, struct submission **lot)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&c->lock);
+    while (c->first == NULL && !c->stop) {
+        pthread_cond_wait(&c->more, &c->lock);
+    }
+    while (c->first != NULL && n < LOT_MAX) {
+        lot[n++] = c->first;
+        c->first = c->first->next;
+    }
+    if (c->first == NULL) {
+        c->last = &c->first;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+static bool compose(struct commits *c, struct submission *s)
+{
+    if (s->seal == NULL) {
+        return mime_compose(&s->message, &s->draft.sink);
+    }
+    char why[REASON_SIZE];
+    bool ok = seal_compose(s->seal, &s->message, &c->signer, &s->draft.sink, why, sizeof why);
+    if (!ok && why[0] != '\0') {
+        log_error("form %s: its mail cannot be encrypted, so it takes none: %s", s->message.form, why);
+        s->draft.error = s->draft.error == 0 ? ENOKEY : s->draft.error;
+    }
+    return ok;
+}
+
+static void commit_lot(struct commits *c, struct submission **lot, size_t n)
+{
+    struct draft *drafts[LOT_MAX];
+    for (size_t i = 0; i < n; i++) {
+        struct submission *s = lot[i];
+        spool_begin(c->spool, &s->draft, s->message.time, s->message.ref, s->message.form);
+        if (s->draft.error == 0 && !compose(c, s) && s->draft.error == 0) {
+            s->draft.error = ENOMEM; /* the only way to fail that the file does not know of */
+        }
+        drafts[i] = &s->draft;
+    }
+    spool_commit(c->spool, drafts, n);
+}
+
+static void give_back(struct commits *c, struct submission **lot, size_t n)
+{
+    bool any = false;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < n; i++) {
+        any = any || lot[i]->draft.error == 0;
+        lot[i]->next = c->done;
+        c->done = lot[i];
+    }
+    uint64_t one = 1;
+    ssize_t written = write(c->event, &one, sizeof one); /* cannot be full: 2^64 lots would have to wait */
+    pthread_mutex_unlock(&c->lock);
+    if (any && write(c->wake, "", 1) < 0 && errno != EAGAIN) { /* full means that it is awake already */
+        log_warn("cannot wake the courier; it looks by itself from time to time");
+    }
+    (void)written;
+}
+
+static void *commit_thread(void *arg)
+{
+    struct commits *c = arg;
+    struct submission *lot[LOT_MAX];
+    for (size_t n; (n = take_lot(c, lot)) > 0;) {
+        commit_lot(c, lot, n);
+        give_back(c, lot, n);
+    }
+    return NULL;
+}
+
+struct commits *commit_start(struct spool *s, int wake, int signer)
+{
+    struct commits *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->spool = s;
+    c->wake = wake;
+    signer_link_init(&c->signer, signer);
+    c->last = &c->first;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->more, NULL);
+    c->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (c->event < 0 || pthread_create(&c->thread, NULL, commit_thread, c) != 0) {
+        if (c->event >= 0) {
+            close(c->event);
+        }
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void commit_submit(struct commits *c, struct submission *s)
+{
+    s->next = NULL;
+    pthread_mutex_lock(&c->lock);
+    *c->last = s;
+    c->last = &s->next;
+    pthread_cond_signal(&c->more);
+    pthread_mutex_unlock(&c->lock);
+}
+
+int commit_fd(const struct commits *c)
+{
+    return c->event;
+}
+
+struct submission *commit_collect(struct commits *c)
+{
+    uint64_t count;
+    pthread_mutex_lock(&c->lock); /* under it the event is set exactly as long as there is something */
+    ssize_t got = read(c->event, &count, sizeof count); /* only resets it */
+    (void)got;
+    struct submission *done = c->done;
+    c->done = NULL;
+    pthread_mutex_unlock(&c->lock);
+    return done;
+}
+
+void commit_stop(struct commits *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_signal(&c->more);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->thread, NULL);
+    close(c->event);
+    free(c);
+}

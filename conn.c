@@ -1,0 +1,595 @@
+/* One connection of the front.
+ *
+ *     peer <- socket -> BearSSL engine <- clear text -> gate -> socketpair <-> libmicrohttpd
+ *
+ * What to wait for follows from the state of the engine and of the pieces around it; output is moved before
+ * input, so that a peer that does not read is not read from either. Readiness is edge-triggered: a flag says
+ * that a call may succeed, and the call that would block takes it back. */
+
+#include "bridge.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PAGE = 4096,
+    CONN_SIZE = (sizeof(struct conn) + PAGE - 1) / PAGE * PAGE,
+    IN_SIZE = (BR_SSL_BUFSIZE_INPUT + PAGE - 1) / PAGE * PAGE, /* a peer may send records of full size */
+    OUT_SIZE = 2 * PAGE,
+    OUT_RECORD = 4096 + 85, /* ours are smaller */
+    REGION = CONN_SIZE + IN_SIZE + OUT_SIZE,
+    REPLY_MAX = 1 << 20,
+    ROUNDS = 64, /* of pumping before others have their turn */
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void name_peer(struct visitor *v, const struct sockaddr_storage *addr)
+{
+    v->addr = *addr;
+    const void *in = addr->ss_family == AF_INET6
+                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr
+                         : (const void *)&((const struct sockaddr_in *)(const void *)addr)->sin_addr;
+    if (addr->ss_family == AF_UNIX || inet_ntop(addr->ss_family, in, v->text, sizeof v->text) == NULL) {
+        text_copy(v->text, sizeof v->text, "local");
+    }
+}
+
+static bool watch(struct conn *c, int fd, unsigned side)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                            .data.u64 = (uintptr_t)c | side};
+    return epoll_ctl(c->env->epoll, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr)
+{
+    unsigned char *region = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (region == MAP_FAILED) {
+        close(fd);
+        return NULL;
+    }
+    struct conn *c = (void *)region;
+    c->env = env;
+    c->kind = kind;
+    c->fd = fd;
+    c->http_fd = -1;
+    c->in = region + CONN_SIZE;
+    c->out = c->in + IN_SIZE;
+    name_peer(&c->visitor, addr);
+    gate_init(&c->gate, env->conf->max_head, env->conf->max_body);
+    buf_init(&c->reply, REPLY_MAX);
+    c->phase = PHASE_IDLE;
+    if (kind == CONN_FORMS) {
+        c->phase = PHASE_HANDSHAKE;
+        tls_server(&c->tls, &env->policy, env->cache);
+        br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, BR_SSL_BUFSIZE_INPUT, c->out, OUT_RECORD);
+    }
+    if ((kind == CONN_FORMS && !br_ssl_server_reset(&c->tls)) || !watch(c, fd, 0)) {
+        conn_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void leave_http(struct conn *c)
+{
+    if (c->link != NULL) {
+        http_forget(c->link);
+        c->link = NULL;
+    }
+    if (c->http_fd >= 0) {
+        close(c->http_fd);
+        c->http_fd = -1;
+    }
+    c->http_readable = false;
+    c->busy = false;
+    c->run_len = 0;
+}
+
+void conn_free(struct conn *c)
+{
+    leave_http(c);
+    gate_free(&c->gate);
+    buf_free(&c->reply);
+    close(c->fd);
+    munmap(c, REGION); /* pages come back zeroed, with the session's keys in them */
+}
+
+void conn_ready(struct conn *c)
+{
+    if (!c->queued) {
+        c->queued = true;
+        c->next_ready = c->env->ready;
+        c->env->ready = c;
+    }
+}
+
+static void enter(struct conn *c, enum phase p)
+{
+    c->phase = p;
+    c->entered++;
+}
+
+/* The last answer is written or on its way: nothing more is taken from the peer. A body that is still coming
+ * may take the rest of its time, for most clients read no answer before they have sent it all. */
+static void begin_close(struct conn *c)
+{
+    if (!c->closing) {
+        c->closing = true;
+        c->discard = true;
+        if (c->phase != PHASE_BODY) {
+            enter(c, PHASE_LINGER);
+        }
+    }
+}
+
+static void refuse(struct conn *c, unsigned status, const char *why)
+{
+    leave_http(c);
+    buf_clear(&c->reply);
+    c->reply_sent = 0;
+    http_refusal(&c->reply, status, why);
+    begin_close(c);
+}
+
+/* ---- clear text and the wire ----------------------------------------------------------------- */
+
+static unsigned state(const struct conn *c)
+{
+    return br_ssl_engine_current_state(&c->tls.eng);
+}
+
+/* Clear text that has arrived, NULL if there is none. */
+static unsigned char *clear_in(struct conn *c, size_t *len)
+{
+    if (c->kind == CONN_FORMS) {
+        return br_ssl_engine_recvapp_buf(&c->tls.eng, len);
+    }
+    *len = c->in_len;
+    return c->in_len > 0 ? c->in : NULL;
+}
+
+static void clear_in_done(struct conn *c, size_t len)
+{
+    if (c->kind == CONN_FORMS) {
+        br_ssl_engine_recvapp_ack(&c->tls.eng, len);
+        return;
+    }
+    memmove(c->in, c->in + len, c->in_len - len);
+    c->in_len -= len;
+}
+
+/* Room for clear text that is to leave, NULL if there is none now. */
+static unsigned char *clear_out(struct conn *c, size_t *len)
+{
+    if (c->kind == CONN_FORMS) {
+        return br_ssl_engine_sendapp_buf(&c->tls.eng, len);
+    }
+    *len = OUT_SIZE - c->out_len;
+    return *len > 0 ? c->out + c->out_len : NULL;
+}
+
+static void clear_out_done(struct conn *c, size_t len, bool flush)
+{
+    if (c->kind == CONN_FORMS) {
+        br_ssl_engine_sendapp_ack(&c->tls.eng, len);
+        if (flush) {
+            br_ssl_engine_flush(&c->tls.eng, 0);
+        }
+        return;
+    }
+    c->out_len += len;
+}
+
+static unsigned char *wire_out(struct conn *c, size_t *len)
+{
+    if (c->kind == CONN_FORMS) {
+        return br_ssl_engine_sendrec_buf(&c->tls.eng, len);
+    }
+    *len = c->out_len - c->out_pos;
+    return *len > 0 ? c->out + c->out_pos : NULL;
+}
+
+static void wire_out_done(struct conn *c, size_t len)
+{
+    if (c->kind == CONN_FORMS) {
+        br_ssl_engine_sendrec_ack(&c->tls.eng, len);
+        return;
+    }
+    c->out_pos += len;
+    if (c->out_pos == c->out_len) {
+        c->out_pos = c->out_len = 0;
+    }
+}
+
+static unsigned char *wire_in(struct conn *c, size_t *len)
+{
+    if (c->kind == CONN_FORMS) {
+        return br_ssl_engine_recvrec_buf(&c->tls.eng, len);
+    }
+    *len = IN_SIZE - c->in_len;
+    return *len > 0 ? c->in + c->in_len : NULL;
+}
+
+static void wire_in_done(struct conn *c, size_t len)
+{
+    if (c->kind == CONN_FORMS) {
+        br_ssl_engine_recvrec_ack(&c->tls.eng, len);
+    } else {
+        c->in_len += len;
+    }
+}
+
+/* One call that may not block: bytes moved, 0 at the end of the stream, -1 if it would block or failed
+ * (dead). */
+static ssize_t move(struct conn *c, ssize_t n, bool *flag)
+{
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        *flag = errno == EINTR;
+    } else if (n < 0) {
+        c->dead = true;
+    }
+    return n;
+}
+
+static bool send_wire(struct conn *c)
+{
+    size_t len;
+    const unsigned char *bytes = c->writable ? wire_out(c, &len) : NULL;
+    if (bytes == NULL) {
+        return false;
+    }
+    ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL), &c->writable);
+    if (n > 0) {
+        wire_out_done(c, (size_t)n);
+    }
+    return n > 0;
+}
+
+static bool receive_wire(struct conn *c)
+{
+    size_t len;
+    unsigned char *room = c->readable && !c->shut ? wire_in(c, &len) : NULL;
+    if (room == NULL) {
+        return false;
+    }
+    ssize_t n = move(c, recv(c->fd, room, len, 0), &c->readable);
+    if (n > 0) {
+        wire_in_done(c, (size_t)n);
+    } else if (n == 0) {
+        c->readable = false;
+        c->hung_up = true;
+    }
+    return n > 0;
+}
+
+/* ---- between the gate and http ----------------------------------------------------------------------------
+ */
+
+static void on_answered(void *arg)
+{
+    struct conn *c = arg;
+    c->busy = false;
+    c->http_readable = true; /* epoll will say so only at its next turn */
+    conn_ready(c);
+}
+
+static void on_ended(void *arg)
+{
+    struct conn *c = arg;
+    c->link = NULL;
+    c->busy = false;
+    c->http_readable = true; /* the end of the stream is to be read */
+    conn_ready(c);
+}
+
+/* The socketpair is made when the first request is there: a connection that never asks costs no parser. */
+static bool join_http(struct conn *c)
+{
+    int pair[2];
+    if (c->http_fd >= 0) {
+        return true;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+        return false;
+    }
+    c->http_fd = pair[0];
+    c->http_writable = true;
+    c->link = http_add(c->env->http, pair[1], &c->visitor, on_answered, on_ended, c);
+    if (c->link == NULL || !watch(c, pair[0], CONN_HTTP_SIDE)) {
+        leave_http(c);
+        return false;
+    }
+    return true;
+}
+
+/* A head has passed the gate. */
+static void on_head(struct conn *c)
+{
+    if (c->kind == CONN_REDIRECT) {
+        plain_redirect(c->env->conf, c->env->acme, c->run, c->run_len, &c->reply);
+    } else if (c->kind == CONN_ADMIN) {
+        int64_t failed = stats_get(STAT_COMMIT_FAILED_AT);
+        bool failing =
+            failed != 0 && time(NULL) - failed < 30; /* then ready again, or nobody would ever try */
+        plain_admin(failing ? "the spool does not take submissions\n" : NULL, c->run, c->run_len, &c->reply);
+    } else if (!join_http(c)) {
+        refuse(c, 503, NULL);
+        return;
+    } else {
+        c->busy = true;
+        enter(c, c->gate.state == GATE_BODY ? PHASE_BODY : PHASE_ANSWER);
+        return;
+    }
+    c->run_len = 0;
+    begin_close(c);
+}
+
+/* Gets the next run of bytes from the gate. false: there is none now. */
+static bool next_run(struct conn *c)
+{
+    size_t len;
+    unsigned char *in = clear_in(c, &len);
+    if (in == NULL || len == 0) {
+        return false;
+    }
+    if (c->discard) {
+        clear_in_done(c, len);
+        return true;
+    }
+    bool head = c->gate.state == GATE_HEAD;
+    if (head && c->phase == PHASE_ANSWER) {
+        return false; /* one request at a time: the rest waits on the wire */
+    }
+    if (head && c->phase != PHASE_HEAD) {
+        enter(c, PHASE_HEAD);
+    }
+    const void *run;
+    c->run_taken = gate_feed(&c->gate, in, len, &run, &c->run_len);
+    c->run = run;
+    if (c->gate.state == GATE_REFUSED) {
+        if (c->gate.status == 413) {
+            enter(c, PHASE_BODY);
+        }
+        refuse(c, c->gate.status, c->gate.why);
+    } else if (c->run_len == 0) {
+        clear_in_done(c, c->run_taken);
+    } else if (head) {
+        on_head(c);
+    }
+    return true;
+}
+
+static bool pass_on(struct conn *c)
+{
+    if (c->run_len == 0) {
+        return next_run(c);
+    }
+    if (!c->http_writable) {
+        return false;
+    }
+    ssize_t n = send(c->http_fd, c->run, c->run_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        c->http_writable = false;
+        return false;
+    }
+    c->env->passed = true;
+    if (n < 0) { /* http has answered already and closed: the rest of the body is of no interest */
+        c->discard = true;
+        n = (ssize_t)c->run_len;
+    }
+    c->run += n;
+    c->run_len -= (size_t)n;
+    if (c->run_len == 0) {
+        clear_in_done(c, c->run_taken);
+        if (c->phase == PHASE_BODY && c->gate.state == GATE_HEAD) {
+            enter(c, PHASE_ANSWER);
+        }
+    }
+    return true;
+}
+
+/* Answers, our own or http's, become clear text that leaves. */
+static bool take_answer(struct conn *c)
+{
+    size_t room;
+    if (c->reply_sent == c->reply.len && !c->http_readable) {
+        return false;
+    }
+    unsigned char *out = clear_out(c, &room);
+    if (out == NULL) {
+        return false;
+    }
+    if (c->reply_sent < c->reply.len) {
+        size_t left = c->reply.len - c->reply_sent;
+        size_t n = left < room ? left : room;
+        memcpy(out, c->reply.data + c->reply_sent, n);
+        c->reply_sent += n;
+        clear_out_done(c, n, c->reply_sent == c->reply.len);
+        return true;
+    }
+    ssize_t n = recv(c->http_fd, out, room, MSG_DONTWAIT);
+    if (n > 0) {
+        clear_out_done(c, (size_t)n, true);
+        return true;
+    }
+    c->http_readable = false;
+    if (n == 0 || errno != EAGAIN) { /* http has ended the connection */
+        leave_http(c);
+        begin_close(c);
+        return true;
+    }
+    return false;
+}
+
+/* ---- from phase to phase --------------------------------------------------------------------- */
+
+static void on_secured(struct conn *c)
+{
+    br_ssl_session_parameters session;
+    br_ssl_engine_get_session_parameters(&c->tls.eng, &session);
+    int curve = br_ssl_engine_get_ecdhe_curve(&c->tls.eng);
+    text_fmt(c->visitor.tls, sizeof c->visitor.tls, "TLS1.2 %s%s", tls_suite_name(session.cipher_suite),
+             curve == BR_EC_curve25519  ? " X25519"
+             : curve == BR_EC_secp256r1 ? " P-256"
+                                        : " resumed");
+    explicit_bzero(&session, sizeof session);
+    stats_add(c->full_handshake ? STAT_HANDSHAKES : STAT_HANDSHAKES_RESUMED, 1);
+    enter(c, PHASE_IDLE);
+}
+
+static bool nothing_to_send(struct conn *c)
+{
+    size_t len;
+    return c->reply_sent == c->reply.len && !c->http_readable && wire_out(c, &len) == NULL;
+}
+
+/* Announces the end, by close_notify and then by FIN. */
+static bool say_goodbye(struct conn *c)
+{
+    size_t len;
+    if (c->kind == CONN_FORMS && !c->shut && (state(c) & BR_SSL_CLOSED) == 0) {
+        if (clear_in(c, &len) != NULL) { /* br_ssl_engine_close() does not work with unread data */
+            clear_in_done(c, len);
+        }
+        br_ssl_engine_close(&c->tls.eng);
+    }
+    c->shut = true;
+    return true;
+}
+
+static void linger(struct conn *c)
+{
+    size_t len;
+    if (wire_out(c, &len) != NULL) {
+        return;
+    }
+    if (!c->finished) { /* a second time would change nothing and yet wake epoll, again and again */
+        c->finished = true;
+        shutdown(c->fd, SHUT_WR);
+    }
+    for (int round = 0; c->readable && !c->dead; round++) {
+        if (round == ROUNDS) {
+            conn_ready(c);
+            return;
+        }
+        c->dead = move(c, recv(c->fd, c->in, IN_SIZE, 0), &c->readable) == 0 || c->dead;
+    }
+    c->dead = c->dead || c->hung_up;
+}
+
+/* What the last moves have led to. true: there may be more to move. */
+static bool advance(struct conn *c)
+{
+    if (c->kind == CONN_FORMS && !c->shut && (state(c) & BR_SSL_CLOSED) != 0) {
+        if (c->phase == PHASE_HANDSHAKE) {
+            stats_add(STAT_HANDSHAKES_FAILED, 1);
+        }
+        leave_http(c); /* what http has of a request is committed or not without us */
+        buf_clear(&c->reply);
+        c->reply_sent = 0;
+        begin_close(c);
+        c->shut = true;
+        return true;
+    }
+    if (c->phase == PHASE_HANDSHAKE && (state(c) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP)) != 0) {
+        on_secured(c);
+        return true;
+    }
+    if (c->phase == PHASE_ANSWER && !c->busy && nothing_to_send(c)) {
+        if (c->gate.last || c->env->draining) {
+            begin_close(c);
+        } else {
+            enter(c, PHASE_IDLE);
+        }
+        return true;
+    }
+    if (c->closing && !c->shut && nothing_to_send(c)) {
+        return say_goodbye(c);
+    }
+    if (c->hung_up && !c->closing) { /* no close_notify, no more bytes: cut off */
+        c->dead = true;
+    }
+    return false;
+}
+
+void conn_pump(struct conn *c)
+{
+    c->env->current = c;
+    int round = 0;
+    for (bool moved = true; moved && !c->dead && round < ROUNDS; round++) {
+        moved = send_wire(c);
+        moved = take_answer(c) || moved;
+        moved = (!c->dead && pass_on(c)) || moved;
+        moved = (!c->dead && receive_wire(c)) || moved;
+        moved = (!c->dead && advance(c)) || moved;
+    }
+    if (c->shut && !c->dead) {
+        linger(c);
+    }
+    if (round == ROUNDS) {
+        conn_ready(c);
+    }
+    c->env->current = NULL;
+}
+
+/* Gives back the HTTP parser and the pages of the buffers; these only between records, when the engine holds no byte of
+ * either. */
+static void rest(struct conn *c)
+{
+    size_t len;
+    unsigned char *fresh = c->kind == CONN_FORMS ? br_ssl_engine_recvrec_buf(&c->tls.eng, &len) : NULL;
+    if (fresh != NULL && len == 5 && wire_out(c, &len) == NULL) { /* 5: awaits the header of a record */
+        madvise(c->in, IN_SIZE, MADV_DONTNEED);
+        madvise(c->out, OUT_SIZE, MADV_DONTNEED);
+    }
+    leave_http(c);
+    enter(c, PHASE_RESTING);
+}
+
+void conn_expire(struct conn *c)
+{
+    switch (c->phase) {
+    case PHASE_IDLE:
+        if (!c->env->draining) {
+            rest(c);
+            return;
+        }
+        /* fall through */
+    case PHASE_RESTING: begin_close(c); break;
+    case PHASE_HEAD:
+    case PHASE_BODY:
+        stats_add(STAT_TIMEOUTS, 1);
+        if (c->phase == PHASE_BODY && !c->busy) { /* it was answered before it was complete */
+            c->dead = true;
+            break;
+        }
+        enter(c, PHASE_LINGER);
+        refuse(c, 408, NULL);
+        break;
+    case PHASE_HANDSHAKE:
+        stats_add(STAT_HANDSHAKES_FAILED, 1);
+        /* fall through */
+    case PHASE_ANSWER:
+        stats_add(STAT_TIMEOUTS, 1);
+        /* fall through */
+    default: c->dead = true; break;
+    }
+    conn_ready(c);
+}
+
+void conn_drain(struct conn *c)
+{
+    if (c->phase ==
+        PHASE_RESTING) { /* PHASE_IDLE is over within a second: a first request may be on its way */
+        begin_close(c);
+        conn_ready(c);
+    }
+}

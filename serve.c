@@ -1,0 +1,368 @@
+/* The front: one epoll loop over listeners, connections, libmicrohttpd and the commit thread. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    EVENTS = 128,
+    ACCEPT_LOT = 4,       /* at one wake: the other fronts are awake too */
+    REST = 1000,          /* milliseconds without accepting after the descriptors ran out */
+    IDLE_BEFORE_REST = 1, /* second until an idle connection gives its buffers back */
+    LINGER = 3,
+};
+
+/* epoll's data for what is not a connection: small numbers, which no address is. */
+enum { EVENT_SIGNAL = 2, EVENT_HTTP = 4, EVENT_COMMIT = 6, EVENT_LISTENER = 8 };
+
+struct listener {
+    int fd;
+    enum conn_kind kind;
+};
+
+struct list { /* connections in one phase, the next deadline first */
+    struct conn *first, *last;
+};
+
+struct serve {
+    struct front *front;
+    struct conn_env env;
+    struct listener *listeners;
+    size_t listener_count;
+    struct list lists[PHASE_COUNT];
+    int64_t timeouts[PHASE_COUNT]; /* milliseconds */
+    int64_t now;
+    int64_t rests_until; /* 0: accepting */
+    int64_t drain_until; /* 0: not draining */
+    size_t open;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- deadlines: one list a phase; all in it wait equally long, so the first is due first ----- */
+
+static void unlist(struct serve *s, struct conn *c)
+{
+    if (!c->is_listed) {
+        return;
+    }
+    struct list *l = &s->lists[c->listed];
+    *(c->prev != NULL ? &c->prev->next : &l->first) = c->next;
+    *(c->next != NULL ? &c->next->prev : &l->last) = c->prev;
+    c->is_listed = false;
+}
+
+static void list_by_phase(struct serve *s, struct conn *c)
+{
+    if (c->is_listed && c->listed_at == c->entered) {
+        return;
+    }
+    unlist(s, c);
+    struct list *l = &s->lists[c->phase];
+    c->listed = c->phase;
+    c->listed_at = c->entered;
+    c->is_listed = true;
+    c->deadline = s->now + s->timeouts[c->phase];
+    c->prev = l->last;
+    c->next = NULL;
+    *(l->last != NULL ? &l->last->next : &l->first) = c;
+    l->last = c;
+}
+
+static void expire(struct serve *s)
+{
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        struct conn *next;
+        for (struct conn *c = s->lists[p].first; c != NULL && c->deadline <= s->now; c = next) {
+            next = c->next;
+            conn_expire(c);
+            list_by_phase(s, c);
+        }
+    }
+}
+
+static int until_deadline(const struct serve *s)
+{
+    int64_t first = INT64_MAX;
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        const struct conn *c = s->lists[p].first;
+        first = c != NULL && c->deadline < first ? c->deadline : first;
+    }
+    first = s->rests_until != 0 && s->rests_until < first ? s->rests_until : first;
+    first = s->drain_until != 0 && s->drain_until < first ? s->drain_until : first;
+    if (first == INT64_MAX) {
+        return -1;
+    }
+    int64_t left = first - s->now;
+    return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
+}
+
+/* ---- accepting ------------------------------------------------------------------------------------------
+ */
+
+static bool watch_listeners(struct serve *s, bool on)
+{
+    bool ok = true;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = EVENT_LISTENER + 2 * i};
+        ok = epoll_ctl(s->env.epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, s->listeners[i].fd, &e) == 0 && ok;
+    }
+    return ok;
+}
+
+static void welcome(struct serve *s, const struct listener *l, int fd, const struct sockaddr_storage *addr)
+{
+    stats_add(STAT_CONNECTIONS, 1);
+    const struct conf *conf = s->front->conf;
+    if (l->kind != CONN_ADMIN && (peers_total(s->front->peers) >= conf->max_connections ||
+                                  peers_count(s->front->peers, addr) >= conf->max_per_address)) {
+        stats_add(STAT_CONNECTIONS_CAPPED, 1);
+        close(fd);
+        return;
+    }
+    /* Records leave whole: waiting for more to send would only cost a round trip. */
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof on); /* fails on a unix socket, where it is not needed */
+    struct conn *c = conn_new(&s->env, l->kind, fd, addr);
+    if (c == NULL) {
+        log_warn("no memory for a connection");
+        return;
+    }
+    peers_enter(s->front->peers, s->front->number, addr);
+    stats_add(STAT_CONNECTIONS_OPEN, 1);
+    s->open++;
+    list_by_phase(s, c);
+    conn_ready(c);
+}
+
+static void accept_some(struct serve *s, const struct listener *l)
+{
+    for (int i = 0; i < ACCEPT_LOT; i++) {
+        struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+        socklen_t len = sizeof addr;
+        int fd = accept4(l->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            welcome(s, l, fd, &addr);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            if (s->rests_until == 0) {
+                log_warn("descriptors or memory ran out: no new connections for a second");
+                watch_listeners(s, false);
+                s->rests_until = s->now + REST;
+            }
+            return;
+        } else if (errno == EAGAIN) {
+            return;
+        } /* anything else is the trouble of that one connection (accept(2)) */
+    }
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------
+ */
+
+static void bury(struct serve *s, struct conn *c)
+{
+    unlist(s, c);
+    peers_leave(s->front->peers, s->front->number, &c->visitor.addr);
+    stats_add(STAT_CONNECTIONS_OPEN, -1);
+    s->open--;
+    conn_free(c);
+}
+
+/* One turn for each that has something to do; who wants another waits until the others have had theirs. */
+static void run_ready(struct serve *s)
+{
+    struct conn *turn = s->env.ready;
+    s->env.ready = NULL;
+    while (turn != NULL) {
+        struct conn *c = turn;
+        turn = c->next_ready;
+        c->queued = false;
+        if (!c->dead) {
+            conn_pump(c);
+        }
+        if (!c->dead) {
+            list_by_phase(s, c);
+        } else if (!c->queued) {
+            bury(s, c);
+        }
+    }
+}
+
+/* A successor may want to listen at the same addresses before this process has ended. */
+static void close_listeners(struct serve *s)
+{
+    if (s->rests_until == 0) {
+        watch_listeners(s, false);
+    }
+    s->rests_until = 0;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        close(s->listeners[i].fd);
+    }
+}
+
+static void begin_drain(struct serve *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->front->signals, &info, sizeof info) > 0) {
+    }
+    if (s->drain_until != 0) {
+        return;
+    }
+    s->drain_until = s->now + (int64_t)s->front->conf->drain_timeout * 1000;
+    close_listeners(s);
+    s->env.draining = true;
+    http_drain(s->env.http);
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        struct conn *next;
+        for (struct conn *c = s->lists[p].first; c != NULL; c = next) {
+            next = c->next;
+            conn_drain(c);
+        }
+    }
+}
+
+static void on_conn_event(const struct epoll_event *e)
+{
+    struct conn *c = (struct conn *)(uintptr_t)(e->data.u64 & ~(uint64_t)CONN_HTTP_SIDE);
+    bool in =
+        (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0; /* trouble shows when it is read */
+    bool out = (e->events & (EPOLLOUT | EPOLLERR)) != 0;
+    if ((e->data.u64 & CONN_HTTP_SIDE) != 0) {
+        c->http_readable = c->http_readable || (in && c->http_fd >= 0);
+        c->http_writable = c->http_writable || out;
+    } else {
+        c->readable = c->readable || in;
+        c->writable = c->writable || out;
+    }
+    conn_ready(c);
+}
+
+/* true: http has something to do. */
+static bool on_events(struct serve *s, const struct epoll_event *events, int n)
+{
+    bool http = false;
+    for (int i = 0; i < n; i++) {
+        uint64_t what = events[i].data.u64;
+        if (what == EVENT_SIGNAL) {
+            begin_drain(s);
+        } else if (what == EVENT_HTTP || what == EVENT_COMMIT) {
+            http = true;
+        } else if (what < EVENT_LISTENER + 2 * s->listener_count) {
+            if (!s->env.draining) {
+                accept_some(s, &s->listeners[(what - EVENT_LISTENER) / 2]);
+            }
+        } else {
+            on_conn_event(&events[i]);
+        }
+    }
+    return http;
+}
+
+void serve_run(struct serve *s)
+{
+    struct epoll_event events[EVENTS];
+    while (s->drain_until == 0 || (s->open > 0 && s->now < s->drain_until)) {
+        int wait = s->env.ready != NULL || http_due(s->env.http) ? 0 : until_deadline(s);
+        int n = epoll_wait(s->env.epoll, events, EVENTS, wait);
+        s->now = now_ms();
+        bool http = on_events(s, events, n);
+        run_ready(s);
+        if (http || s->env.passed || http_due(s->env.http)) {
+            s->env.passed = false;
+            http_run(s->env.http);
+            run_ready(s); /* an answer that is there already saves a turn of the loop */
+        }
+        expire(s);
+        if (s->rests_until != 0 && s->now >= s->rests_until) {
+            s->rests_until = 0;
+            watch_listeners(s, true);
+        }
+    }
+    if (s->open > 0) {
+        log_warn("ended with %zu connections unfinished: drain_timeout is over", s->open);
+    }
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        while (s->lists[p].first != NULL) {
+            bury(s, s->lists[p].first); /* wipes what they held */
+        }
+    }
+    http_stop(s->env.http);
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+static size_t sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len)
+{
+    struct conn_env *env = ctx;
+    if (env->current != NULL) {
+        env->current->full_handshake = true; /* a resumed one needs no signature */
+    }
+    return signer_sign(env->signer, hash, data, hash_len, len);
+}
+
+static void add_listeners(struct serve *s, const int *fds, size_t count, enum conn_kind kind)
+{
+    for (size_t i = 0; i < count; i++) {
+        s->listeners[s->listener_count++] = (struct listener){.fd = fds[i], .kind = kind};
+    }
+}
+
+static bool watch_input(struct serve *s, int fd, uint64_t event)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = event};
+    return epoll_ctl(s->env.epoll, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+struct serve *serve_start(struct front *f)
+{
+    const struct conf *c = f->conf;
+    struct serve *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return NULL;
+    }
+    s->front = f;
+    s->listeners =
+        calloc(c->listen_count + c->http_listen_count + c->admin_listen_count, sizeof *s->listeners);
+    s->env = (struct conn_env){.conf = c, .cache = f->cache, .signer = &f->signer, .acme = f->acme};
+    tls_policy_init(&s->env.policy, f->chain, sign, &s->env);
+    s->env.epoll = epoll_create1(EPOLL_CLOEXEC);
+    s->env.http = http_start(c, f->spool, f->wake, f->mail_signer);
+    if (s->listeners == NULL || s->env.epoll < 0 || s->env.http == NULL) {
+        return NULL; /* the process ends: nothing to take back */
+    }
+    add_listeners(s, f->listen_fds, c->listen_count, CONN_FORMS);
+    add_listeners(s, f->http_fds, c->http_listen_count, CONN_REDIRECT);
+    add_listeners(s, f->admin_fds, c->admin_listen_count, CONN_ADMIN);
+
+    const unsigned seconds[PHASE_COUNT] = {
+        [PHASE_HANDSHAKE] = c->handshake_timeout,
+        [PHASE_IDLE] = IDLE_BEFORE_REST,
+        [PHASE_RESTING] = c->idle_timeout,
+        [PHASE_HEAD] = c->head_timeout,
+        [PHASE_BODY] = c->body_timeout,
+        [PHASE_ANSWER] = c->answer_timeout,
+        [PHASE_LINGER] = LINGER,
+    };
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        s->timeouts[p] = (int64_t)seconds[p] * 1000;
+    }
+    s->now = now_ms();
+    if (!watch_listeners(s, true) || !watch_input(s, f->signals, EVENT_SIGNAL) ||
+        !watch_input(s, http_fd(s->env.http), EVENT_HTTP) ||
+        !watch_input(s, http_commit_fd(s->env.http), EVENT_COMMIT)) {
+        return NULL;
+    }
+    return s;
+}

@@ -1,0 +1,233 @@
+/*
+ * Who is to look after held messages hears of them by mail, at most every ALERT_INTERVAL.
+ *
+ * What there is to tell is read from the spool, so that no restart forgets it: the messages in held/ whose
+ * state was written since the last alert. Times are whole seconds and each belongs to one alert:
+ *
+ *     spool/alerted     SECONDS since 1970: what was held before was told
+ *
+ * The mail goes into queue/ and the way of every other, in the name of ALERT_FORM. It is there before
+ * spool/alerted says so: after a crash in between it comes twice. One that cannot be delivered is held like
+ * any message, but is not told of.
+ */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    LISTED_MAX = 20,  /* messages in one alert; the others are counted */
+    FAILED_PAUSE = 60 /* seconds after a failure of our own */
+};
+
+static const char stamp[] = "alerted";
+
+struct news {
+    struct buf text; /* quoted-printable */
+    struct buf_sink sink;
+    struct encode_qp qp;
+    size_t count;
+};
+
+/* ---- until when was told --------------------------------------------------------------------- */
+
+static int64_t read_stamp(const struct spool *s)
+{
+    char text[32];
+    uint64_t seconds;
+    int fd = openat(s->root, stamp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return n > 1 && text_number(text, (size_t)n - 1, &seconds) ? (int64_t)seconds : 0;
+}
+
+/* Renamed into place: one that is cut off would have everything told again. */
+static void write_stamp(const struct spool *s, int64_t now)
+{
+    char text[32];
+    text_fmt(text, sizeof text, "%" PRId64 "\n", now);
+    int fd = openat(s->tmp, stamp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && spool_write(fd, text, strlen(text)) && fsync(fd) == 0 &&
+              renameat(s->tmp, stamp, s->root, stamp) == 0 && fsync(s->root) == 0;
+    if (!ok) {
+        log_warn("cannot write %s in the spool: %s; after a restart held messages are told of again", stamp,
+                 strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* ---- what there is to tell ------------------------------------------------------------------- */
+
+/* Reasons quote what mail hosts say: only what is printable. */
+static void put(struct encode_qp *qp, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        encode_qp_put(qp, *text >= ' ' && *text <= '~' ? text : "?", 1);
+    }
+}
+
+static void tell(struct news *n, const char *ref, const char *form, const struct state *st)
+{
+    if (n->count++ >= LISTED_MAX) {
+        return;
+    }
+    put(&n->qp, ref);
+    put(&n->qp, " (form ");
+    put(&n->qp, form);
+    put(&n->qp, ")");
+    encode_qp_break(&n->qp);
+    put(&n->qp, "    ");
+    put(&n->qp, st->held != NULL ? st->held : "its .state does not say why");
+    encode_qp_break(&n->qp);
+}
+
+static void look_at(struct news *n, const struct spool *s, const char *name, int64_t from, int64_t until)
+{
+    int64_t time;
+    char ref[REF_SIZE], form[FORM_NAME_MAX + 1], file[SPOOL_NAME_SIZE + 8];
+    struct stat sb;
+    if (!spool_name_parse(name, &time, ref, form) || strcmp(form, ALERT_FORM) == 0 ||
+        !text_fmt(file, sizeof file, "%s.state", name) ||
+        fstatat(s->held, file, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_mtime < from || sb.st_mtime >= until) {
+        return;
+    }
+    struct state st;
+    spool_state_read(s->held, name, &st);
+    if (st.held == NULL || strcmp(st.held, STATE_HELD_BY_PERSON) != 0) {
+        tell(n, ref, form, &st);
+    }
+    state_free(&st);
+}
+
+/* false: held/ cannot be read. */
+static bool gather(struct news *n, const struct spool *s, int64_t from, int64_t until)
+{
+    DIR *dir = spool_list(s->held);
+    if (dir == NULL) {
+        return false;
+    }
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        look_at(n, s, e->d_name, from, until);
+    }
+    closedir(dir);
+    return true;
+}
+
+static void put_advice(struct news *n)
+{
+    static const char *const lines[] = {
+        "", "formbridge queue list         what is held, and why",
+        "formbridge queue show ID      one of them",
+        "formbridge queue release ID   to try it again, when the cause is removed",
+        "formbridge queue drop ID      to delete it"};
+    if (n->count > LISTED_MAX) {
+        char more[64];
+        text_fmt(more, sizeof more, "and %zu more", n->count - LISTED_MAX);
+        put(&n->qp, more);
+        encode_qp_break(&n->qp);
+    }
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        put(&n->qp, lines[i]);
+        encode_qp_break(&n->qp);
+    }
+}
+
+/* ---- the mail -------------------------------------------------------------------------------- */
+
+static void put_header(struct buf *out, const struct conf *c, const char *ref, size_t count, int64_t now)
+{
+    struct buf line;
+    buf_init(&line, SIZE_MAX / 2);
+    buf_str(out, "Date: ");
+    date_mail(out, now);
+    buf_byte(out, '\n');
+    encode_header(out, "From", conf_route(c, ALERT_FORM)->from);
+    for (size_t i = 0; i < c->alert_to_count; i++) {
+        buf_fmt(&line, "%s%s", i > 0 ? ", " : "", c->alert_to[i]);
+    }
+    const char *to = buf_text(&line);
+    encode_header(out, "To", to != NULL ? to : "");
+    buf_clear(&line);
+    buf_fmt(&line, "%s: %zu %s held and need%s a person", c->hostname, count,
+            count == 1 ? "message is" : "messages are", count == 1 ? "s" : "");
+    const char *subject = buf_text(&line);
+    encode_header_text(out, "Subject", subject != NULL ? subject : "");
+    buf_free(&line);
+    buf_fmt(out, "Message-ID: <%s.%" PRId64 "@%s>\n", ref, now, c->hostname);
+    buf_str(out, "Auto-Submitted: auto-generated\n" /* RFC 3834 */
+                 "MIME-Version: 1.0\n"
+                 "Content-Type: text/plain; charset=us-ascii\n"
+                 "Content-Transfer-Encoding: quoted-printable\n\n");
+}
+
+static bool queue_mail(const struct conf *c, struct spool *s, const struct news *n, int64_t now)
+{
+    struct draft d, *drafts[] = {&d};
+    struct buf head;
+    unsigned char random[8];
+    char ref[REF_SIZE];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return false;
+    }
+    spool_ref(ref, random);
+    buf_init(&head, 1 << 16);
+    put_header(&head, c, ref, n->count, now);
+    spool_begin(s, &d, now, ref, ALERT_FORM);
+    bool ok = buf_ok(&head) && d.sink.put(&d.sink, head.data, head.len) &&
+              d.sink.put(&d.sink, n->text.data, n->text.len);
+    if (!ok && d.error == 0) {
+        d.error = ENOMEM;
+    }
+    buf_free(&head);
+    spool_commit(s, drafts, 1);
+    errno = d.error;
+    return d.error == 0;
+}
+
+/* false: it could not be done now. */
+static bool send_news(const struct conf *c, struct spool *s, int64_t from, int64_t now)
+{
+    struct news n = {.count = 0};
+    buf_init(&n.text, 1 << 20);
+    buf_sink(&n.sink, &n.text);
+    encode_qp_begin(&n.qp, &n.sink.sink);
+    bool ok = gather(&n, s, from, now);
+    if (ok && n.count > 0) {
+        put_advice(&n);
+        ok = encode_qp_end(&n.qp) && queue_mail(c, s, &n, now);
+        if (ok) {
+            log_info("told %s of %zu held", c->alert_to[0], n.count);
+            write_stamp(s, now);
+        }
+    }
+    buf_free(&n.text);
+    if (!ok) {
+        log_error("cannot tell %s of held messages: %s; trying again", c->alert_to[0], strerror(errno));
+    }
+    return ok;
+}
+
+int64_t alert_run(const struct conf *c, struct spool *s, int64_t now)
+{
+    if (c->alert_to_count == 0) {
+        return 0;
+    }
+    int64_t last = read_stamp(s);
+    if (last > now) { /* the clock was set back: rather twice than never */
+        last = 0;
+    }
+    if (now < last + ALERT_INTERVAL) {
+        return last + ALERT_INTERVAL;
+    }
+    return send_news(c, s, last, now) ? 0 : now + FAILED_PAUSE;
+}

@@ -1,0 +1,555 @@
+/*
+ * Maildir and mbox.
+ *
+ * Maildir: the name of a message is made from its name in the spool alone, so that a delivery which a crash
+ * interrupted finds its own traces:
+ *
+ *     died after                         a mail reader sees   the next try
+ *     --------------------------------   ------------------   --------------------------------------
+ *     tmp/ file made or partly written   nothing              removes it and copies again
+ *     renamed or linked into new/        the whole message    finds it in new/, syncs, is done
+ *     moved on to cur/ by a reader       the whole message    delivers it again, same Message-ID
+ *
+ * mbox: what was appended when the machine died stays, cut or whole, and the message is appended again behind
+ * it. Every other failure takes off again what was appended.
+ *
+ * A full disk, a quota, a missing directory or a wrong owner is for a person to repair, and the mail waits: no
+ * failure here is permanent.
+ */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    COPY_SIZE = 32 * 1024,
+    HOST_PART_MAX = 150,     /* of a Maildir name, which NAME_MAX limits to 255 */
+    DOTLOCK_STALE = 15 * 60, /* seconds without a change: its owner is gone */
+    LOCK_TRIES = 20,
+    LOCK_PAUSE = 100, /* milliseconds */
+};
+
+/* What an errno about a mailbox means to the person who must repair it. */
+static const char *remedy(int error)
+{
+    switch (error) {
+    case ENOENT: return "create it and reload formbridge, or set another `deliver`";
+    case ENOTDIR: return "a part of the path is a file; set another `deliver`";
+    case EACCES:
+    case EPERM: /* Landlock, too: it knows the directory that was there at the start */
+        return "give the user of [bridge] the right to write there, and reload formbridge if it was made "
+               "anew";
+    case EROFS: return "mount it writable again";
+    case ENOSPC: return "make room on its disk";
+    case EDQUOT: return "raise the quota of its owner, or make room";
+    case EIO: return "its disk fails: see the kernel's log";
+    case ELOOP: return "it must not be a symbolic link";
+    case EFBIG: return "it may not grow further: archive it, or use a Maildir";
+    case EMFILE:
+    case ENFILE: return "too many files are open: raise LimitNOFILE";
+    default: return "see that the user of [bridge] can write there";
+    }
+}
+
+static void fail(struct result *r, const char *what, const char *path, int error)
+{
+    r->outcome = OUTCOME_TEMPORARY;
+    text_fmt(r->reason, sizeof r->reason, "%s %s: %s; %s", what, path, strerror(error), remedy(error));
+}
+
+static void fail_all(struct parcel *parcels, size_t n, const char *what, const char *path, int error)
+{
+    for (size_t i = 0; i < n; i++) {
+        fail(&parcels[i].result, what, path, error);
+    }
+}
+
+static ssize_t read_some(int fd, void *bytes, size_t len)
+{
+    ssize_t n;
+    do {
+        n = read(fd, bytes, len);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* A message of the spool, or -1 and the result of its parcel. */
+static int open_message(struct spool *s, struct parcel *p)
+{
+    int fd = openat(s->queue, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        fail(&p->result, "cannot read the queued message", p->name, errno);
+    }
+    return fd;
+}
+
+/* ---- Maildir --------------------------------------------------------------------------------- */
+
+/* A directory, made where it is missing; created says that its name needs a sync. */
+static int open_or_make(int at, const char *name, bool *created)
+{
+    if (mkdirat(at, name, 0700) == 0) {
+        *created = true;
+    } else if (errno != EEXIST) {
+        return -1;
+    }
+    return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Missing parts may only be made where nothing else is: a mistyped path must not be littered. */
+static bool has_other_things(int maildir)
+{
+    DIR *dir = spool_list(maildir);
+    bool other = dir == NULL;
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        static const char *const ours[] = {".", "..", "tmp", "new", "cur"};
+        bool known = false;
+        for (size_t i = 0; i < COUNT(ours); i++) {
+            known = known || strcmp(e->d_name, ours[i]) == 0;
+        }
+        other = other || !known;
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return other;
+}
+
+static bool check_parts(int maildir, const char *path, char *why, size_t why_size)
+{
+    static const char *const parts[] = {"tmp", "new", "cur"};
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        bool missing = faccessat(maildir, parts[i], F_OK, 0) != 0 && errno == ENOENT;
+        if (missing && has_other_things(maildir)) {
+            text_fmt(why, why_size,
+                     "%s is no Maildir: it has no %s/ and holds other things; name an empty directory, or "
+                     "make %s/ in it",
+                     path, parts[i], parts[i]);
+            return false;
+        }
+        bool created = false;
+        int fd = open_or_make(maildir, parts[i], &created);
+        bool ok = fd >= 0 && faccessat(maildir, parts[i], R_OK | W_OK | X_OK, AT_EACCESS) == 0 &&
+                  (!created || fsync(maildir) == 0);
+        int error = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (!ok) {
+            text_fmt(why, why_size, "Maildir %s/%s: %s; %s", path, parts[i], strerror(error), remedy(error));
+            return false;
+        }
+    }
+    return true;
+}
+
+bool maildir_check(const char *path, char *why, size_t why_size)
+{
+    bool created = false;
+    int maildir = open_or_make(AT_FDCWD, path, &created);
+    if (maildir < 0 || (created && !spool_sync_name(path))) {
+        text_fmt(why, why_size, "Maildir %s: %s; %s", path, strerror(errno), remedy(errno));
+        if (maildir >= 0) {
+            close(maildir);
+        }
+        return false;
+    }
+    bool ok = check_parts(maildir, path, why, why_size);
+    close(maildir);
+    return ok;
+}
+
+/* <seconds>.R<receipt>.<hostname>,S=<size>: unique, because the receipt is. `/` and `:` escaped as the
+ * Maildir specification says (https://cr.yp.to/proto/maildir.html), `,` because our own size follows one. */
+static bool maildir_name(char *out, size_t size, const char *hostname, const struct parcel *p)
+{
+    int64_t time;
+    char ref[REF_SIZE], form[FORM_NAME_MAX + 1];
+    if (!spool_name_parse(p->name, &time, ref, form)) {
+        return false;
+    }
+    struct buf b;
+    buf_borrow(&b, out, size);
+    buf_fmt(&b, "%" PRId64 ".R%s.", time, ref);
+    size_t start = b.len;
+    for (const char *h = hostname; *h != '\0' && b.len - start < HOST_PART_MAX; h++) {
+        if (*h == '/' || *h == ':' || *h == ',') {
+            buf_fmt(&b, "\\%03o", (unsigned)*h);
+        } else {
+            buf_byte(&b, (unsigned char)*h);
+        }
+    }
+    buf_fmt(&b, ",S=%" PRIu64, p->size);
+    return buf_text(&b) != NULL;
+}
+
+struct maildir {
+    const char *path;
+    int tmp, new;
+};
+
+static bool copy_bytes(int in, int out)
+{
+    unsigned char bytes[COPY_SIZE];
+    ssize_t n;
+    bool ok = true;
+    while (ok && (n = read_some(in, bytes, sizeof bytes)) != 0) {
+        ok = n > 0 && spool_write(out, bytes, (size_t)n);
+    }
+    int error = errno;
+    explicit_bzero(bytes, sizeof bytes);
+    errno = error;
+    return ok;
+}
+
+/* By way of tmp/, so that new/ only ever shows whole messages. Renamed over a message of this name it is
+ * renamed over itself. */
+static void deliver_copy(struct maildir *m, struct spool *s, struct parcel *p, const char *name)
+{
+    int in = open_message(s, p);
+    if (in < 0) {
+        return;
+    }
+    unlinkat(m->tmp, name, 0); /* what a crash left: nobody else makes this name */
+    int out = openat(m->tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    bool ok = out >= 0 && copy_bytes(in, out) && fsync(out) == 0;
+    int error = errno;
+    close(in);
+    if (out >= 0 && close(out) != 0 && ok) { /* NFS reports a quota here */
+        ok = false;
+        error = errno;
+    }
+    if (ok && renameat(m->tmp, name, m->new, name) != 0) {
+        ok = false;
+        error = errno;
+    }
+    if (ok) {
+        p->result.outcome = OUTCOME_DONE;
+        return;
+    }
+    unlinkat(m->tmp, name, 0);
+    fail(&p->result, "cannot write to Maildir", m->path, error);
+}
+
+static void deliver_one(struct maildir *m, const char *hostname, struct spool *s, struct parcel *p)
+{
+    p->result = (struct result){.outcome = OUTCOME_DONE};
+    char name[NAME_MAX + 1];
+    if (!maildir_name(name, sizeof name, hostname, p)) {
+        fail(&p->result, "cannot name the message", p->name, EINVAL);
+        return;
+    }
+    if (linkat(s->queue, p->name, m->new, name, 0) == 0 || errno == EEXIST) {
+        return;
+    }
+    switch (errno) {
+    case EXDEV: /* another file system, or Landlock sees other rights there */
+    case EPERM: /* knows no hard links, or fs.protected_hardlinks */
+    case EMLINK:
+    case EOPNOTSUPP: deliver_copy(m, s, p, name); break;
+    case ENOENT: { /* which of the two is missing? */
+        int fd = open_message(s, p);
+        if (fd >= 0) {
+            close(fd);
+            fail(&p->result, "cannot write to Maildir", m->path, ENOENT);
+        }
+        break;
+    }
+    default: fail(&p->result, "cannot write to Maildir", m->path, errno);
+    }
+}
+
+static bool maildir_open(struct maildir *m, const char *path)
+{
+    *m = (struct maildir){.path = path, .tmp = -1, .new = -1};
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        return false;
+    }
+    m->tmp = openat(dir, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    m->new = m->tmp < 0 ? -1 : openat(dir, "new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = errno;
+    close(dir);
+    if (m->new < 0 && m->tmp >= 0) {
+        close(m->tmp);
+    }
+    errno = error;
+    return m->new >= 0;
+}
+
+void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
+                     size_t n)
+{
+    struct maildir m;
+    if (!maildir_open(&m, path)) {
+        fail_all(parcels, n, "cannot open Maildir", path, errno);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        deliver_one(&m, hostname, s, &parcels[i]);
+    }
+    /* Those found there already, too: the try that put them there may have died before its sync. */
+    if (fsync(m.new) != 0) {
+        int error = errno;
+        for (size_t i = 0; i < n; i++) {
+            if (parcels[i].result.outcome == OUTCOME_DONE) {
+                fail(&parcels[i].result, "cannot sync Maildir", path, error);
+            }
+        }
+    }
+    close(m.new);
+    close(m.tmp);
+}
+
+/* ---- mbox ------------------------------------------------------------------------------------ */
+
+struct mbox {
+    const char *path;
+    char lock[PATH_MAX];
+    int fd;
+    struct buf out;  /* not yet written */
+    bool line_start; /* of the message: the next byte begins a line */
+    size_t from;     /* bytes of "From " seen since the start of the line and its `>`, not yet put out */
+};
+
+/* The lock of every program that writes mboxes: FILE.lock, made with O_EXCL. */
+/* Older than any append takes, or than this start of the machine. */
+static bool is_stale(const struct stat *lock)
+{
+    struct timespec up;
+    time_t now = time(NULL);
+    return lock->st_mtime + DOTLOCK_STALE < now ||
+           (clock_gettime(CLOCK_BOOTTIME, &up) == 0 && lock->st_mtime < now - up.tv_sec);
+}
+
+static bool dotlock(struct mbox *m, struct result *r)
+{
+    if (!text_fmt(m->lock, sizeof m->lock, "%s.lock", m->path)) {
+        fail(r, "cannot lock mbox", m->path, ENAMETOOLONG);
+        return false;
+    }
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        int fd = open(m->lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            close(fd);
+            return true;
+        }
+        if (errno != EEXIST) {
+            fail(r, "cannot make the lock file", m->lock, errno);
+            return false;
+        }
+        struct stat st;
+        if (lstat(m->lock, &st) == 0 && is_stale(&st)) {
+            log_warn("mbox %s: removing a lock file whose owner is gone", m->path);
+            unlink(m->lock);
+        } else {
+            poll(NULL, 0, LOCK_PAUSE);
+        }
+    }
+    r->outcome = OUTCOME_TEMPORARY;
+    text_fmt(r->reason, sizeof r->reason,
+             "mbox %s is locked by another program; if none is at work, remove the lock file %s", m->path,
+             m->lock);
+    return false;
+}
+
+/* A plain file with one name, as postfix and qmail want it: a link would let its owner choose what we write
+ * to. */
+static bool mbox_open(struct mbox *m, struct result *r)
+{
+    m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (m->fd < 0) {
+        fail(r, "cannot open mbox", m->path, errno);
+        return false;
+    }
+    struct stat st;
+    if (fstat(m->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        r->outcome = OUTCOME_TEMPORARY;
+        text_fmt(r->reason, sizeof r->reason,
+                 "mbox %s is not a plain file with one name; set another `deliver`", m->path);
+        close(m->fd);
+        return false;
+    }
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(m->fd, F_OFD_SETLK, &whole) == 0) {
+            return true;
+        }
+        poll(NULL, 0, LOCK_PAUSE);
+    }
+    fail(r, "cannot lock mbox", m->path, errno);
+    close(m->fd);
+    return false;
+}
+
+static bool mbox_flush(struct mbox *m)
+{
+    if (!buf_ok(&m->out)) {
+        errno = ENOMEM;
+        return false;
+    }
+    bool ok = spool_write(m->fd, m->out.data, m->out.len);
+    buf_clear(&m->out);
+    return ok;
+}
+
+/* mboxrd: a line of any number of `>` and "From " gets one `>` more. It may as well go right before the "From
+ * ", so no more than those five bytes are ever held back. */
+static void quote(struct mbox *m, const unsigned char *bytes, size_t len)
+{
+    static const char from[] = "From ";
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = bytes[i];
+        if (m->line_start && c == (unsigned char)from[m->from]) {
+            if (from[++m->from] == '\0') {
+                buf_str(&m->out, ">From ");
+                m->from = 0;
+                m->line_start = false;
+            }
+            continue;
+        }
+        buf_put(&m->out, from, m->from);
+        m->line_start = c == '\n' || (m->line_start && m->from == 0 && c == '>');
+        m->from = 0;
+        buf_byte(&m->out, c);
+    }
+}
+
+static bool copy_quoted(struct mbox *m, int in)
+{
+    unsigned char bytes[COPY_SIZE];
+    ssize_t n;
+    bool ok = true;
+    while (ok && (n = read_some(in, bytes, sizeof bytes)) != 0) {
+        ok = n > 0;
+        if (ok) {
+            quote(m, bytes, (size_t)n);
+            ok = mbox_flush(m);
+        }
+    }
+    int error = errno;
+    explicit_bzero(bytes, sizeof bytes);
+    errno = error;
+    return ok;
+}
+
+/* "From " line, message, empty line. */
+static bool append(struct mbox *m, const char *from, int64_t now, int in)
+{
+    struct date d = date_utc(now);
+    struct tm tm = {.tm_year = (int)d.year - 1900,
+                    .tm_mon = d.month,
+                    .tm_mday = d.day,
+                    .tm_wday = d.weekday,
+                    .tm_hour = d.hour,
+                    .tm_min = d.minute,
+                    .tm_sec = d.second};
+    char when[32];
+    strftime(when, sizeof when, "%a %b %e %H:%M:%S %Y", &tm);
+    buf_fmt(&m->out, "From %s %s\n", from, when);
+    m->line_start = true;
+    m->from = 0;
+    if (!copy_quoted(m, in)) {
+        return false;
+    }
+    buf_put(&m->out, "From ", m->from);
+    buf_str(&m->out, m->line_start && m->from == 0 ? "\n" : "\n\n");
+    return mbox_flush(m);
+}
+
+/* The first "From " line must come after an empty line, also behind what a crash left. */
+static bool separate(struct mbox *m, off_t size)
+{
+    char last[2] = {'\n', '\n'};
+    size_t look = size < 2 ? (size_t)size : 2;
+    if (pread(m->fd, last + 2 - look, look, size - (off_t)look) != (ssize_t)look) {
+        return false;
+    }
+    if (size > 0 && last[1] != '\n') {
+        buf_str(&m->out, "\n\n");
+    } else if (size > 0 && last[0] != '\n') {
+        buf_str(&m->out, "\n");
+    }
+    return mbox_flush(m);
+}
+
+static void append_all(struct mbox *m, struct spool *s, int64_t now, struct parcel *parcels, size_t n)
+{
+    off_t start = lseek(m->fd, 0, SEEK_END);
+    if (start < 0 || !separate(m, start)) {
+        fail_all(parcels, n, "cannot append to mbox", m->path, errno);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct parcel *p = &parcels[i];
+        p->result = (struct result){.outcome = OUTCOME_DONE};
+        int in = open_message(s, p);
+        if (in < 0) {
+            continue;
+        }
+        off_t end = lseek(m->fd, 0, SEEK_END);
+        if (!append(m, p->from, now, in)) {
+            fail_all(p, n - i, "cannot append to mbox", m->path, errno);
+            if (ftruncate(m->fd, end) != 0) {
+                log_error("mbox %s: cannot take off a message that is not whole: %s", m->path,
+                          strerror(errno));
+            }
+            n = i;
+        }
+        close(in);
+    }
+    /* The name of a new file, too. */
+    if (fsync(m->fd) != 0 || (start == 0 && !spool_sync_name(m->path))) {
+        fail_all(parcels, n, "cannot sync mbox", m->path, errno);
+        if (ftruncate(m->fd, start) != 0) {
+            log_error("mbox %s: cannot take off what could not be synced: %s", m->path, strerror(errno));
+        }
+    }
+}
+
+/* Makes nothing and removes nothing: the courier may be at work on it at this moment. */
+bool mbox_check(const char *path, char *why, size_t why_size)
+{
+    struct mbox m = {.path = path, .fd = -1};
+    struct result r = {.outcome = OUTCOME_DONE};
+    char parent[PATH_MAX];
+    if (!text_copy(parent, sizeof parent, path)) {
+        fail(&r, "cannot open mbox", path, ENAMETOOLONG);
+    } else if (faccessat(AT_FDCWD, dirname(parent), W_OK | X_OK, AT_EACCESS) != 0) {
+        fail(&r, "cannot make the lock file beside mbox", path, errno);
+    } else if (access(path, F_OK) == 0 && mbox_open(&m, &r)) {
+        close(m.fd);
+    }
+    if (r.outcome != OUTCOME_DONE) {
+        text_fmt(why, why_size, "%s", r.reason);
+    }
+    return r.outcome == OUTCOME_DONE;
+}
+
+void mbox_deliver(const char *path, struct spool *s, int64_t now, struct parcel *parcels, size_t n)
+{
+    struct mbox m = {.path = path, .fd = -1};
+    struct result r = {.outcome = OUTCOME_DONE};
+    buf_init(&m.out, (size_t)4 * COPY_SIZE);
+    if (dotlock(&m, &r)) {
+        if (mbox_open(&m, &r)) {
+            append_all(&m, s, now, parcels, n);
+            close(m.fd); /* and with it the fcntl lock */
+        }
+        unlink(m.lock);
+    }
+    buf_free(&m.out);
+    for (size_t i = 0; i < n && r.outcome != OUTCOME_DONE; i++) {
+        parcels[i].result = r;
+    }
+}

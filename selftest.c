@@ -1,0 +1,337 @@
+/* `formbridge test FORM`: one submission through the whole path, as a visitor sends it, and where it ended.
+ *
+ * The running server is asked over HTTPS at its own address. It must hold the key of the configured
+ * certificate; names and chain are not looked at, for the address is of this machine. */
+
+#include "bridge.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SERVER_WAIT = 30,     /* seconds for its answer */
+    FOLLOW = 60,          /* seconds for the delivery */
+    LOOK_EVERY = 200,     /* milliseconds */
+    ANSWER_MAX = 1 << 16, /* bytes */
+    EXIT_HELD = 1,
+};
+
+struct answer {
+    unsigned status;
+    struct buf body;
+};
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
+/* application/x-www-form-urlencoded, URL Standard §5.2. */
+static void put_escaped(struct buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        buf_fmt(out, plain ? "%c" : "%%%02X", c);
+    }
+}
+
+static void put_field(struct buf *out, const char *name, const char *value)
+{
+    if (out->len > 0) {
+        buf_byte(out, '&');
+    }
+    put_escaped(out, name);
+    buf_byte(out, '=');
+    put_escaped(out, value);
+}
+
+/* The time makes it another submission than the last one, not a visitor's second click. */
+static void put_body(struct buf *out, const struct form_conf *form)
+{
+    char mark[96];
+    text_fmt(mark, sizeof mark, "sent by the command \"formbridge test\", %lld", (long long)time(NULL));
+    for (size_t i = 0; i < form->required_count; i++) {
+        bool mail = strcasestr(form->required[i], "mail") != NULL;
+        put_field(out, form->required[i], mail ? form->from : "formbridge test");
+    }
+    put_field(out, "formbridge-test", mark);
+}
+
+static void put_request(struct buf *out, const struct conf *c, const struct form_conf *form)
+{
+    struct buf body;
+    buf_init(&body, SIZE_MAX / 2);
+    put_body(&body, form);
+    buf_fmt(out,
+            "POST /f/%s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nConnection: close\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
+            form->name, c->hostname, body.len);
+    if (form->origin_count > 0) {
+        buf_fmt(out, "Origin: %s\r\n", form->origins[0]);
+    }
+    buf_str(out, "\r\n");
+    buf_put(out, body.data, body.len);
+    if (!buf_ok(&body)) {
+        out->failed = true;
+    }
+    buf_free(&body);
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+/* "HTTP/1.1 200 OK", RFC 9112 §4. */
+static bool read_status(const char *line, size_t len, unsigned *status)
+{
+    uint64_t n;
+    if (len < 12 || strncmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ' || !text_number(line + 9, 3, &n)) {
+        return false;
+    }
+    *status = (unsigned)n;
+    return true;
+}
+
+static bool read_head(struct dial *d, struct answer *a, uint64_t *length)
+{
+    static const char name[] = "Content-Length: ";
+    const char *line;
+    size_t len;
+    *length = ANSWER_MAX + 1;
+    if (!dial_line(d, &line, &len) || !read_status(line, len, &a->status)) {
+        return false;
+    }
+    while (dial_line(d, &line, &len) && len > 0) {
+        size_t skip = sizeof name - 1;
+        if (len > skip && strncasecmp(line, name, skip) == 0 &&
+            !text_number(line + skip, len - skip, length)) {
+            return false;
+        }
+    }
+    return dial_why(d)[0] == '\0' && *length <= ANSWER_MAX;
+}
+
+static bool read_answer(struct dial *d, struct answer *a)
+{
+    uint64_t length;
+    if (!read_head(d, a, &length)) {
+        return false;
+    }
+    while (a->body.len < length) {
+        const void *bytes;
+        size_t len;
+        if (!dial_bytes(d, &bytes, &len)) {
+            return false;
+        }
+        buf_put(&a->body, bytes, len);
+        if (!buf_ok(&a->body)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the conversation ------------------------------------------------------------------------ */
+
+/* The address to ask at: what listens everywhere listens here. */
+static bool own_address(const struct endpoint *e, char *text, size_t size, uint16_t *port)
+{
+    if (e->addr.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&e->addr;
+        struct in_addr a = in->sin_addr;
+        if (a.s_addr == htonl(INADDR_ANY)) {
+            a.s_addr = htonl(INADDR_LOOPBACK);
+        }
+        *port = ntohs(in->sin_port);
+        return inet_ntop(AF_INET, &a, text, (socklen_t)size) != NULL;
+    }
+    const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&e->addr;
+    struct in6_addr a = in->sin6_addr;
+    if (IN6_IS_ADDR_UNSPECIFIED(&a)) {
+        a = in6addr_loopback;
+    }
+    *port = ntohs(in->sin6_port);
+    return inet_ntop(AF_INET6, &a, text, (socklen_t)size) != NULL;
+}
+
+/* false: why says what happened instead of an answer. */
+static bool ask(const struct conf *c, const struct form_conf *form, unsigned char pin[32], struct answer *a,
+                char *why, size_t why_size)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct mailhost self = {.server = address,
+                            .tls_name = c->hostname,
+                            .pins = (unsigned char(*)[32])pin,
+                            .pin_count = 1,
+                            .pin_only = true};
+    struct buf request;
+    if (!own_address(&c->listen[0], address, sizeof address, &self.port)) {
+        text_fmt(why, why_size, "%s is no address", c->listen[0].text);
+        return false;
+    }
+    struct dial *d = dial_host(&self, NULL, SERVER_WAIT, why, why_size);
+    if (d == NULL) {
+        return false;
+    }
+    buf_init(&request, SIZE_MAX / 2);
+    put_request(&request, c, form);
+    dial_deadline(d, SERVER_WAIT);
+    bool ok =
+        buf_ok(&request) && dial_put(d, request.data, request.len) && dial_flush(d) && read_answer(d, a);
+    if (!ok) {
+        text_fmt(why, why_size, "%s: %s", dial_peer(d),
+                 dial_why(d)[0] != '\0' ? dial_why(d) : "its answer is not that of formbridge");
+    }
+    buf_free(&request);
+    dial_close(d);
+    return ok;
+}
+
+/* Our own JSON, as page.c writes it. */
+static bool find_receipt(struct buf *body, char ref[REF_SIZE])
+{
+    static const char before[] = "\"id\":\"";
+    const char *text = buf_text(body);
+    const char *id = text == NULL ? NULL : strstr(text, before);
+    if (id == NULL || strlen(id) < sizeof before - 1 + REF_LEN) {
+        return false;
+    }
+    return text_fmt(ref, REF_SIZE, "%.*s", REF_LEN, id + sizeof before - 1);
+}
+
+static int submit(const struct conf *c, const struct form_conf *form, unsigned char pin[32],
+                  char ref[REF_SIZE])
+{
+    char why[REASON_SIZE];
+    struct answer a = {.status = 0};
+    int code = EX_UNAVAILABLE;
+    buf_init(&a.body, ANSWER_MAX + 1);
+    if (!ask(c, form, pin, &a, why, sizeof why)) {
+        fprintf(stderr, "formbridge: the server does not answer: %s\n", why);
+    } else if (a.status != 200 || !find_receipt(&a.body, ref)) {
+        fprintf(stderr, "formbridge: the server answered %u: ", a.status);
+        const char *text = buf_text(&a.body);
+        queue_print(stderr, text != NULL ? text : "");
+        fputc('\n', stderr);
+    } else {
+        printf("accepted: the receipt is %s\n", ref);
+        code = EX_OK;
+    }
+    buf_free(&a.body);
+    return code;
+}
+
+/* ---- the receipt ----------------------------------------------------------------------------- */
+
+static bool find_name(int directory, const char *ref, char name[SPOOL_NAME_SIZE])
+{
+    int64_t t;
+    char other[REF_SIZE], form[FORM_NAME_MAX + 1];
+    bool found = false;
+    DIR *dir = spool_list(directory);
+    for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;) {
+        found = spool_name_parse(e->d_name, &t, other, form) && strcmp(other, ref) == 0 &&
+                text_copy(name, SPOOL_NAME_SIZE, e->d_name);
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return found;
+}
+
+static bool is_there(int directory, const char *name)
+{
+    struct stat st;
+    return fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void show_reasons(const struct state *st)
+{
+    for (const struct state_target *t = st->targets; t != NULL; t = t->next) {
+        printf(t->done ? "delivered: to %s" : "waits: for %s: ", t->text);
+        queue_print(stdout, t->done ? "" : t->reason != NULL ? t->reason : "");
+        putchar('\n');
+    }
+}
+
+static int show_held(const struct spool *s, const char *name)
+{
+    struct state st;
+    spool_state_read(s->held, name, &st);
+    fputs("held: ", stdout);
+    queue_print(stdout, st.held != NULL ? st.held : "");
+    putchar('\n');
+    state_free(&st);
+    return EXIT_HELD;
+}
+
+static int show_waiting(const struct spool *s, const char *name, const char *ref)
+{
+    struct state st;
+    spool_state_read(s->queue, name, &st);
+    if (st.targets == NULL) {
+        puts("waits: it was not tried yet");
+    }
+    show_reasons(&st);
+    state_free(&st);
+    printf("It is safe and will be tried again: formbridge queue show %s\n", ref);
+    return EX_TEMPFAIL;
+}
+
+/* Looks into queue/ first: what has left it since is in held/, or nowhere because it was delivered. */
+static int follow(const struct spool *s, const struct form_conf *form, const char *ref)
+{
+    char name[SPOOL_NAME_SIZE];
+    struct timespec pause = {.tv_nsec = LOOK_EVERY * 1000000L};
+    bool queued = find_name(s->queue, ref, name);
+    if (queued) {
+        printf("queued: %s\n", name);
+        for (int i = 0; i < FOLLOW * 1000 / LOOK_EVERY && is_there(s->queue, name); i++) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    if (queued ? is_there(s->held, name) : find_name(s->held, ref, name)) {
+        return show_held(s, name);
+    }
+    if (queued && is_there(s->queue, name)) {
+        return show_waiting(s, name, ref);
+    }
+    for (size_t i = 0; i < form->target_count; i++) {
+        printf("delivered: to %s\n", form->targets[i].text);
+    }
+    return EX_OK;
+}
+
+int selftest_run(const struct conf *c, const char *form_name)
+{
+    char why[REASON_SIZE], ref[REF_SIZE];
+    struct chain chain;
+    struct spool s;
+    const struct form_conf *form = conf_form(c, form_name, strlen(form_name));
+    if (form == NULL) {
+        fprintf(stderr, "formbridge: the config has no [form %s]\n", form_name);
+        return EX_USAGE;
+    }
+    if (!x509_chain_load(&chain, c->certificate, why, sizeof why)) { /* as who may read it */
+        fprintf(stderr, "formbridge: %s\n", why);
+        return EX_CONFIG;
+    }
+    if (!sandbox_user(c->user, why, sizeof why) || !spool_open(&s, c->spool, why, sizeof why)) {
+        fprintf(stderr, "formbridge: %s\n", why);
+        x509_chain_free(&chain);
+        return EX_NOPERM;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* also in a pipe: a line when it is true */
+    int code = submit(c, form, chain.spki_sha256, ref);
+    if (code == EX_OK) {
+        code = follow(&s, form, ref);
+    }
+    spool_close(&s);
+    x509_chain_free(&chain);
+    return code;
+}

@@ -1,0 +1,306 @@
+/* SASL as SMTP AUTH uses it: SCRAM-SHA-256 (RFC 5802, RFC 7677), PLAIN (RFC 4616) and LOGIN (pure). */
+
+#include "bridge.h"
+
+#include <string.h>
+
+enum {
+    ITERATIONS_MIN = 4096,    /* RFC 7677 §4 */
+    ITERATIONS_MAX = 1000000, /* about a second of work; more is a host that wastes our time */
+    HASH = 32,                /* of SHA-256 */
+};
+
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void encode(struct buf *out, const void *bytes, size_t len)
+{
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
+        uint32_t group = (uint32_t)p[i] << 16;
+        group |= n > 1 ? (uint32_t)p[i + 1] << 8 : 0;
+        group |= n > 2 ? (uint32_t)p[i + 2] : 0;
+        for (size_t k = 0; k < 4; k++) {
+            buf_byte(out, k <= n ? (unsigned char)base64[group >> (18 - 6 * k) & 63] : '=');
+        }
+    }
+}
+
+static int base64_value(char c)
+{
+    const char *at = c == '\0' ? NULL : strchr(base64, c);
+    return at == NULL ? -1 : (int)(at - base64);
+}
+
+/* Strict (RFC 4648 §3): whole groups, padding only at the end, unused bits zero. */
+static bool decode(struct buf *out, const char *text, size_t len)
+{
+    if (len % 4 != 0) {
+        return false;
+    }
+    size_t pad = len == 0 || text[len - 1] != '=' ? 0 : text[len - 2] != '=' ? 1 : 2;
+    uint32_t group = 0;
+    for (size_t i = 0; i < len; i++) {
+        int value = i < len - pad ? base64_value(text[i]) : 0;
+        if (value < 0) {
+            return false;
+        }
+        group = group << 6 | (uint32_t)value;
+        if (i % 4 == 3) {
+            size_t n = i == len - 1 ? 3 - pad : 3;
+            unsigned char bytes[3] = {(unsigned char)(group >> 16), (unsigned char)(group >> 8),
+                                      (unsigned char)group};
+            if ((n < 3 && bytes[2] != 0) || (n < 2 && bytes[1] != 0)) {
+                return false;
+            }
+            buf_put(out, bytes, n);
+            group = 0;
+        }
+    }
+    return buf_ok(out);
+}
+
+static void hmac(const void *key, size_t key_len, const void *text, size_t len, unsigned char out[HASH])
+{
+    br_hmac_key_context keyed;
+    br_hmac_context h;
+    br_hmac_key_init(&keyed, &br_sha256_vtable, key, key_len);
+    br_hmac_init(&h, &keyed, 0);
+    br_hmac_update(&h, text, len);
+    br_hmac_out(&h, out);
+    explicit_bzero(&keyed, sizeof keyed);
+    explicit_bzero(&h, sizeof h);
+}
+
+/* Hi() of RFC 5802 §2.2: PBKDF2 of one block. */
+static void salted_password(const char *password, const struct buf *salt, uint64_t iterations,
+                            unsigned char out[HASH])
+{
+    br_hmac_key_context keyed;
+    br_hmac_context h;
+    unsigned char u[HASH];
+    br_hmac_key_init(&keyed, &br_sha256_vtable, password, strlen(password));
+    br_hmac_init(&h, &keyed, 0);
+    br_hmac_update(&h, salt->data, salt->len);
+    br_hmac_update(&h, "\0\0\0\1", 4);
+    br_hmac_out(&h, u);
+    memcpy(out, u, HASH);
+    for (uint64_t i = 1; i < iterations; i++) {
+        br_hmac_init(&h, &keyed, 0);
+        br_hmac_update(&h, u, HASH);
+        br_hmac_out(&h, u);
+        for (size_t k = 0; k < HASH; k++) {
+            out[k] ^= u[k];
+        }
+    }
+    explicit_bzero(&keyed, sizeof keyed);
+    explicit_bzero(&h, sizeof h);
+    explicit_bzero(u, sizeof u);
+}
+
+static bool scram_first(struct auth *a, struct buf *out)
+{
+    buf_str(&a->transcript, "n=");
+    for (const char *p = a->user; *p != '\0'; p++) { /* saslname, RFC 5802 §5.1 */
+        if (*p == ',' || *p == '=') {
+            buf_str(&a->transcript, *p == ',' ? "=2C" : "=3D");
+        } else {
+            buf_byte(&a->transcript, (unsigned char)*p);
+        }
+    }
+    buf_fmt(&a->transcript, ",r=%s", a->nonce);
+    if (!buf_ok(&a->transcript)) {
+        return false;
+    }
+    buf_str(out, "n,,"); /* gs2-header: no channel binding, no authzid */
+    buf_put(out, a->transcript.data, a->transcript.len);
+    return true;
+}
+
+/* Takes "x=VALUE" from the front of a comma-separated list. */
+static bool attribute(const char **text, size_t *left, char name, const char **value, size_t *len)
+{
+    if (*left < 2 || (*text)[0] != name || (*text)[1] != '=') {
+        return false;
+    }
+    const char *comma = memchr(*text, ',', *left);
+    size_t all = comma == NULL ? *left : (size_t)(comma - *text);
+    *value = *text + 2;
+    *len = all - 2;
+    *text += comma == NULL ? all : all + 1;
+    *left -= comma == NULL ? all : all + 1;
+    return true;
+}
+
+/* Proof and expected server signature from the AuthMessage in a->transcript (RFC 5802 §3). */
+static void scram_keys(struct auth *a, const struct buf *salt, uint64_t iterations, unsigned char proof[HASH])
+{
+    unsigned char salted[HASH], key[HASH], stored[HASH];
+    salted_password(a->password, salt, iterations, salted);
+    hmac(salted, HASH, "Client Key", 10, key);
+    br_sha256_context sha;
+    br_sha256_init(&sha);
+    br_sha256_update(&sha, key, HASH);
+    br_sha256_out(&sha, stored);
+    hmac(stored, HASH, a->transcript.data, a->transcript.len, proof);
+    for (size_t i = 0; i < HASH; i++) {
+        proof[i] ^= key[i];
+    }
+    hmac(salted, HASH, "Server Key", 10, key);
+    hmac(key, HASH, a->transcript.data, a->transcript.len, a->signature);
+    explicit_bzero(salted, sizeof salted);
+    explicit_bzero(key, sizeof key);
+    explicit_bzero(stored, sizeof stored);
+    explicit_bzero(&sha, sizeof sha);
+}
+
+static bool scram_final(struct auth *a, const struct buf *challenge, struct buf *out)
+{
+    const char *text = (const char *)challenge->data;
+    size_t left = challenge->len;
+    const char *nonce, *salt64, *count;
+    size_t nonce_len, salt_len, count_len;
+    uint64_t iterations;
+    unsigned char memory[1024], proof[HASH];
+    struct buf salt;
+    buf_borrow(&salt, memory, sizeof memory);
+    if (!attribute(&text, &left, 'r', &nonce, &nonce_len) ||
+        !attribute(&text, &left, 's', &salt64, &salt_len) ||
+        !attribute(&text, &left, 'i', &count, &count_len) || !decode(&salt, salt64, salt_len) ||
+        salt.len == 0 || !text_number(count, count_len, &iterations)) {
+        a->why = "sent a SCRAM challenge that is not of RFC 5802";
+        return false;
+    }
+    if (nonce_len <= strlen(a->nonce) || memcmp(nonce, a->nonce, strlen(a->nonce)) != 0) {
+        a->why = "sent a SCRAM challenge that does not continue our nonce: somebody replays";
+        return false;
+    }
+    if (iterations < ITERATIONS_MIN || iterations > ITERATIONS_MAX) {
+        a->why = "asks for a SCRAM iteration count outside 4096 to 1000000";
+        return false;
+    }
+    size_t mark = a->transcript.len + 1 + challenge->len + 1;
+    buf_byte(&a->transcript, ',');
+    buf_put(&a->transcript, challenge->data, challenge->len);
+    buf_str(&a->transcript, ",c=biws,r="); /* base64 of "n,," */
+    buf_put(&a->transcript, nonce, nonce_len);
+    if (!buf_ok(&a->transcript)) {
+        a->why = "sent a SCRAM challenge that is too long";
+        return false;
+    }
+    scram_keys(a, &salt, iterations, proof);
+    buf_put(out, a->transcript.data + mark, a->transcript.len - mark);
+    buf_str(out, ",p=");
+    encode(out, proof, HASH);
+    explicit_bzero(proof, sizeof proof);
+    return true;
+}
+
+/* The host must show that it knows the password too (RFC 5802 §3, ServerSignature). */
+static bool scram_verify(struct auth *a, const struct buf *challenge)
+{
+    const char *text = (const char *)challenge->data;
+    size_t left = challenge->len;
+    const char *value;
+    size_t len;
+    unsigned char memory[HASH], differ = 0;
+    struct buf signature;
+    buf_borrow(&signature, memory, sizeof memory);
+    if (attribute(&text, &left, 'e', &value, &len)) {
+        a->why = "refused the SCRAM proof: the user name or the password is wrong";
+        return false;
+    }
+    if (!attribute(&text, &left, 'v', &value, &len) || !decode(&signature, value, len) ||
+        signature.len != HASH) {
+        a->why = "ended SCRAM without a server signature";
+        return false;
+    }
+    for (size_t i = 0; i < HASH; i++) {
+        differ |= (unsigned char)(memory[i] ^ a->signature[i]);
+    }
+    if (differ != 0) {
+        a->why = "sent a wrong SCRAM server signature: it does not know the password and may be an impostor";
+        return false;
+    }
+    a->proved = true;
+    return true;
+}
+
+static bool step_scram(struct auth *a, const struct buf *challenge, struct buf *out)
+{
+    switch (a->step++) {
+    case 0: return scram_first(a, out);
+    case 1: return scram_final(a, challenge, out);
+    case 2: return scram_verify(a, challenge);
+    default: a->why = "asks on after SCRAM has ended"; return false;
+    }
+}
+
+static bool step_plain(struct auth *a, struct buf *out)
+{
+    if (a->step++ > 0) {
+        a->why = "asks on after PLAIN has ended";
+        return false;
+    }
+    buf_byte(out, '\0');
+    buf_str(out, a->user);
+    buf_byte(out, '\0');
+    buf_str(out, a->password);
+    a->proved = true;
+    return true;
+}
+
+static bool step_login(struct auth *a, struct buf *out)
+{
+    if (a->step > 1) {
+        a->why = "asks on after LOGIN has ended";
+        return false;
+    }
+    buf_str(out, a->step++ == 0 ? a->user : a->password);
+    a->proved = a->step == 2;
+    return true;
+}
+
+void auth_start(struct auth *a, enum auth_mechanism mechanism, const char *user, const char *password,
+                const unsigned char random[18])
+{
+    *a = (struct auth){.mechanism = mechanism, .user = user, .password = password};
+    struct buf nonce;
+    buf_borrow(&nonce, a->nonce, sizeof a->nonce - 1);
+    encode(&nonce, random, 18);
+    buf_init(&a->transcript, 8192);
+}
+
+bool auth_step(struct auth *a, const char *challenge, size_t len, struct buf *out)
+{
+    struct buf in, plain;
+    buf_init(&in, 4096);
+    buf_init(&plain, 8192);
+    bool ok = false;
+    a->why = "sent a challenge that is not base64";
+    if (a->mechanism == AUTH_LOGIN) { /* its prompts carry nothing, and not every host encodes them */
+        ok = step_login(a, &plain);
+    } else if (decode(&in, challenge, len)) {
+        ok = a->mechanism == AUTH_PLAIN ? step_plain(a, &plain) : step_scram(a, &in, &plain);
+    }
+    if (ok) {
+        encode(out, plain.data, plain.len);
+        ok = buf_ok(&plain) && buf_ok(out);
+        a->why = "needs an answer longer than there is memory for";
+    }
+    buf_free(&in);
+    buf_free(&plain);
+    return ok;
+}
+
+void auth_end(struct auth *a)
+{
+    buf_free(&a->transcript);
+    explicit_bzero(a, sizeof *a);
+}
+
+const char *auth_name(enum auth_mechanism mechanism)
+{
+    static const char *const names[] = {"none", "LOGIN", "PLAIN", "SCRAM-SHA-256"};
+    return names[mechanism];
+}

@@ -1,0 +1,359 @@
+/* Is everything the config names there, and right? The same looks before every start and reload, and for a
+ * person. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    WHY = 512,
+    DAY = 86400,
+    SOON = 14,      /* days before the end: of the TLS certificate, which is renewed by a program */
+    SEAL_SOON = 30, /* of those for mail, which a person renews */
+    SEAL_URGENT = 7,
+    ONLINE_WAIT = 30, /* seconds for each answer: a person is watching */
+};
+
+struct findings {
+    struct buf *out;
+    enum check_kind kind;
+    unsigned problems;
+};
+
+PRINTF(2, 3) static void problem(struct findings *f, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    buf_fmt(f->out, "problem: %s\n", text);
+    f->problems++;
+}
+
+PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (f->kind != CHECK_QUIET || strcmp(word, "ok") != 0) {
+        buf_fmt(f->out, "%s: %s\n", word, text);
+    }
+}
+
+static void date_text(int64_t when, char *out, size_t size)
+{
+    time_t t = (time_t)when;
+    struct tm tm;
+    if (gmtime_r(&t, &tm) == NULL || strftime(out, size, "%Y-%m-%d", &tm) == 0) {
+        text_copy(out, size, "an unreadable date");
+    }
+}
+
+static void check_dates(struct findings *f, const struct conf *c, const struct chain *chain)
+{
+    char from[32], until[32];
+    int64_t now = time(NULL);
+    stats_set(STAT_CERTIFICATE_EXPIRES, chain->not_after);
+    date_text(chain->not_before, from, sizeof from);
+    date_text(chain->not_after, until, sizeof until);
+    if (now > chain->not_after) {
+        problem(f, "%s expired on %s: renew the certificate", c->certificate, until);
+    } else if (now < chain->not_before) {
+        problem(f, "%s is valid only from %s: is the clock of this machine right?", c->certificate, from);
+    } else if (chain->not_after - now < (int64_t)SOON * DAY) {
+        remark(f, "warning", "%s expires on %s, in %lld days: renew it", c->certificate, until,
+               (long long)((chain->not_after - now) / DAY));
+    } else {
+        remark(f, "ok", "certificate %s: %s with %u bits, valid until %s", c->certificate,
+               chain->key_type == BR_KEYTYPE_EC ? "elliptic curve" : "RSA", chain->key_bits, until);
+    }
+}
+
+static void check_certificate(struct findings *f, const struct conf *c)
+{
+    char why[WHY];
+    struct chain chain;
+    struct key key;
+    bool have_chain = x509_chain_load(&chain, c->certificate, why, sizeof why);
+    if (!have_chain) {
+        problem(f, "%s", why);
+    }
+    bool have_key = x509_key_load(&key, c->private_key, why, sizeof why);
+    if (!have_key) {
+        problem(f, "%s", why);
+    }
+    if (have_chain) {
+        check_dates(f, c, &chain);
+        if (!x509_names_host(&chain, c->hostname)) {
+            remark(f, "warning", "%s is not for %s: browsers will refuse it unless visitors use another name",
+                   c->certificate, c->hostname);
+        }
+    }
+    if (have_chain && have_key) {
+        if (x509_match(&chain, &key)) {
+            remark(f, "ok", "private key %s belongs to the certificate", c->private_key);
+        } else {
+            problem(f, "%s does not belong to the certificate %s: the two must be made together",
+                    c->private_key, c->certificate);
+        }
+    }
+    if (have_chain) {
+        x509_chain_free(&chain);
+    }
+    if (have_key) {
+        x509_key_free(&key);
+    }
+}
+
+static void check_kernel(struct findings *f)
+{
+    char why[WHY];
+    if (sandbox_kernel(why, sizeof why)) {
+        remark(f, "ok", "%s", why);
+    } else {
+        problem(f, "%s: formbridge does not run without its sandbox", why);
+    }
+}
+
+/* /var/spool belongs to root: what is missing there is made for the user that will own it. */
+static void make_spool_for_user(struct findings *f, const struct conf *c)
+{
+    if (c->user == NULL && geteuid() == 0 && !c->demo) {
+        remark(f, "warning",
+               "started as root without user in [bridge]: the processes that read the internet stay root, "
+               "held by the sandbox alone; add user = NAME");
+    }
+    if (c->user == NULL || geteuid() != 0) {
+        return;
+    }
+    const struct passwd *pw = getpwnam(c->user);
+    if (pw == NULL) {
+        problem(f, "user %s does not exist: create it (adduser --system --group %s)", c->user, c->user);
+    } else if (mkdir(c->spool, 0700) == 0 && lchown(c->spool, pw->pw_uid, pw->pw_gid) != 0) {
+        problem(f, "cannot give %s to user %s: %s", c->spool, c->user, strerror(errno));
+    }
+}
+
+static void check_target(struct findings *f, const struct form_conf *form, const struct target *t)
+{
+    char why[WHY];
+    if (t->kind == TARGET_MAILDIR || t->kind == TARGET_MBOX) {
+        bool ok = t->kind == TARGET_MAILDIR ? maildir_check(t->path, why, sizeof why)
+                                            : mbox_check(t->path, why, sizeof why);
+        if (ok) {
+            remark(f, "ok", "form %s: %s can be written", form->name, t->text);
+        } else {
+            problem(f, "form %s: %s", form->name, why);
+        }
+    }
+}
+
+/* What the roles will do as the user is tried as the user. */
+static void check_as_user(struct findings *f, const struct conf *c)
+{
+    char why[WHY];
+    struct spool spool;
+    if (!sandbox_user(c->user, why, sizeof why)) {
+        problem(f, "%s", why);
+        return;
+    }
+    if (spool_open(&spool, c->spool, why, sizeof why)) {
+        remark(f, "ok", "spool %s can be written", c->spool);
+        spool_close(&spool);
+    } else {
+        problem(f, "%s", why);
+    }
+    for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        for (size_t i = 0; i < form->target_count; i++) {
+            check_target(f, form, &form->targets[i]);
+        }
+    }
+    for (const struct pickup *p = c->pickups; p != NULL; p = p->next) {
+        if (maildir_check(p->maildir, why, sizeof why)) {
+            remark(f, "ok", "pickup %s: %s can be collected", p->name, p->maildir);
+        } else {
+            problem(f, "pickup %s: %s", p->name, why);
+        }
+    }
+    if (c->acme_webroot != NULL && access(c->acme_webroot, R_OK | X_OK) != 0) {
+        problem(f, "acme_webroot %s cannot be read: %s", c->acme_webroot, strerror(errno));
+    }
+}
+
+/* The whole opening of a delivery; nothing is sent. */
+static void check_server(struct findings *f, const struct conf *c, const struct target *t)
+{
+    char text[WHY * 4];
+    struct buf found;
+    struct result r;
+    struct smtp *s = smtp_open(t, c->hostname, &r);
+    if (s == NULL) {
+        problem(f, "%s %s: %s", t->kind == TARGET_MAILHOST ? "mailhost" : "target", t->text, r.reason);
+        return;
+    }
+    buf_borrow(&found, text, sizeof text);
+    smtp_describe(s, &found);
+    const char *words = buf_text(&found);
+    remark(f, "ok", "%s %s: %s", t->kind == TARGET_MAILHOST ? "mailhost" : "target", t->text,
+           words != NULL ? words : "answers");
+    smtp_close(s);
+}
+
+static void check_servers(struct findings *f, const struct conf *c)
+{
+    for (struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
+        const struct target t = {.kind = TARGET_MAILHOST, .text = m->name, .host = m};
+        if (m->timeout == 0 || m->timeout > ONLINE_WAIT) {
+            m->timeout = ONLINE_WAIT;
+        }
+        check_server(f, c, &t);
+    }
+    for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        for (size_t i = 0; i < form->target_count; i++) {
+            if (form->targets[i].kind == TARGET_LMTP) {
+                check_server(f, c, &form->targets[i]);
+            }
+        }
+    }
+}
+
+/* As the fronts and the signer will load them. The first expiry of any form is shown to monitoring. */
+static void check_seal(struct findings *f, const struct form_conf *form, int64_t *first)
+{
+    char why[WHY], until[32];
+    int64_t now = time(NULL), expiry;
+    struct seal *seal = seal_load(form, 0, why, sizeof why);
+    if (seal == NULL) {
+        problem(f, "form %s: %s", form->name, why);
+        return;
+    }
+    if (!seal_usable(seal, now, &expiry, why, sizeof why)) {
+        problem(f, "form %s: %s", form->name, why);
+    } else {
+        date_text(expiry, until, sizeof until);
+        long long days = (long long)((expiry - now) / DAY);
+        bool soon = days < SEAL_SOON;
+        remark(f, soon ? "warning" : "ok",
+               "form %s: mail is encrypted; the certificates are good until %s%s%s", form->name, until,
+               soon ? ", which is soon: renew them" : "",
+               days < SEAL_URGENT ? " this week, or the form takes nothing more" : "");
+        *first = *first == 0 || expiry < *first ? expiry : *first;
+    }
+    seal_free(seal);
+}
+
+static void check_sign_key(struct findings *f, const struct form_conf *form)
+{
+    char why[WHY];
+    struct chain chain;
+    struct key key;
+    if (!x509_chain_load(&chain, form->sign_cert, why, sizeof why)) {
+        problem(f, "form %s: %s", form->name, why);
+        return;
+    }
+    if (!x509_key_load(&key, form->sign_key, why, sizeof why)) {
+        problem(f, "form %s: %s", form->name, why);
+    } else {
+        if (!x509_match(&chain, &key)) {
+            problem(f, "form %s: %s does not belong to the certificate %s: the two must be made together",
+                    form->name, form->sign_key, form->sign_cert);
+        }
+        x509_key_free(&key);
+    }
+    x509_chain_free(&chain);
+}
+
+static void check_seals(struct findings *f, const struct conf *c)
+{
+    int64_t first = 0;
+    for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        if (form->encrypt_count > 0) {
+            check_seal(f, form, &first);
+        }
+        if (form->sign_cert != NULL) {
+            check_sign_key(f, form);
+        }
+    }
+    stats_set(STAT_SEAL_EXPIRES, first);
+}
+
+unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
+{
+    struct findings f = {.out = out, .kind = kind};
+    char why[WHY];
+    bool loaded = true;
+    check_kernel(&f);
+    check_certificate(&f, c);
+    for (struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
+        if (smtp_load(m, why, sizeof why)) {
+            remark(&f, "ok", "mailhost %s: password and trusted certificates can be read", m->name);
+        } else {
+            problem(&f, "%s", why);
+            loaded = false;
+        }
+    }
+    check_seals(&f, c);
+    make_spool_for_user(&f, c);
+    check_as_user(&f, c);
+    if (kind == CHECK_ONLINE && loaded) {
+        check_servers(&f, c);
+    } else if (kind == CHECK_ONLINE) {
+        remark(&f, "warning", "no mail host was contacted: their files come first");
+    }
+    smtp_unload();
+    return f.problems;
+}
+
+static void report(struct buf *out, enum check_kind kind)
+{
+    if (kind != CHECK_QUIET) {
+        fwrite(out->data, 1, out->len, stdout);
+        fflush(stdout);
+        return;
+    }
+    for (char *line = (char *)out->data, *end; line < (char *)out->data + out->len; line = end + 1) {
+        end = memchr(line, '\n',
+                     (size_t)((char *)out->data + out->len - line)); /* every finding ends with one */
+        *end = '\0';
+        if (strncmp(line, "problem: ", 9) == 0) {
+            log_error("%s", line + 9);
+        } else {
+            log_warn("%s", line + 9); /* "warning: " is as long */
+        }
+    }
+}
+
+bool check_apart(const struct conf *c, enum check_kind kind)
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        log_error("cannot check: %s", strerror(errno));
+        return false;
+    }
+    if (pid == 0) {
+        struct buf out;
+        buf_init(&out, 1 << 20);
+        unsigned problems = check_run(c, kind, &out);
+        report(&out, kind);
+        _exit(problems == 0 ? EX_OK : EX_CONFIG);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == EX_OK;
+}

@@ -1,0 +1,791 @@
+/* The parent: holds the listening sockets, starts the roles, replaces those that die, and on SIGHUP or a new
+ * certificate starts a whole new set of them before it lets the old one finish. It never reads a byte from
+ * the network.
+ *
+ * Both ends of every socketpair and pipe between roles stay open here, so that a role can be replaced without
+ * its peers noticing more than a pause. */
+
+#include "bridge.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    FRONTS_MAX = 128,
+    BACKLOG = 1024,
+    BACKOFF_MAX = 60,   /* seconds */
+    STEADY = 60,        /* a role that lived this long starts again at once */
+    WATCH_EVERY = 10,   /* seconds between looks at the certificate */
+    RETRY_EVERY = 3600, /* to a certificate whose reload was refused */
+    CHECK_EVERY = 86400,
+    START_MAX = 60, /* seconds for a new set to become ready */
+};
+
+enum role_kind { ROLE_SIGNER, ROLE_COURIER, ROLE_FRONT, ROLE_PICKUP };
+
+struct role {
+    enum role_kind kind;
+    unsigned number; /* of a front */
+    pid_t pid;       /* 0: not running */
+    int64_t started;
+    int64_t restart_at; /* 0: not to be restarted */
+    unsigned backoff;
+    bool expected; /* was told to end, to be replaced at once */
+};
+
+/* STARTING until every role has narrowed itself; LEAVING: fronts and courier were told to finish; ENDING: so
+ * were the rest. */
+enum stage { STAGE_STARTING, STAGE_RUNNING, STAGE_LEAVING, STAGE_ENDING };
+
+struct generation {
+    struct generation *next;
+    enum stage stage;
+    struct set set;
+    struct conf *conf;
+    struct role *roles;
+    unsigned count, ready;
+    int64_t started;
+    struct chain chain;
+    struct stat certificate, key; /* as they were when this set was started */
+    int **fds;                    /* listening sockets, see group_at() */
+    size_t groups;
+};
+
+struct bound { /* a listening socket */
+    struct bound *next;
+    struct endpoint at;
+    int fd;
+};
+
+struct parent {
+    struct generation *current, *old; /* old: the list of those that finish */
+    struct generation *coming;        /* being started by a reload */
+    struct bound *bound;
+    struct stat resolver; /* /etc/resolv.conf, as the courier knows it */
+    int signals;
+    bool leaving;
+    int exit_code;
+    int64_t look_at;  /* when to look at the certificate again */
+    int64_t check_at; /* and at everything, so that what will expire is reported while there is time */
+};
+
+static int64_t now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec;
+}
+
+/* ---- listening sockets ----------------------------------------------------------------------- */
+
+static struct bound *find_bound(struct parent *p, const struct endpoint *e)
+{
+    for (struct bound *b = p->bound; b != NULL; b = b->next) {
+        if (b->at.addr_len == e->addr_len && memcmp(&b->at.addr, &e->addr, e->addr_len) == 0) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static int listen_at(const struct endpoint *e)
+{
+    int fd = socket(e->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (e->addr.ss_family == AF_INET6) { /* 0.0.0.0 and [::] are two entries of the config */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    }
+    if (e->addr.ss_family == AF_UNIX) {
+        unlink(((const struct sockaddr_un *)(const void *)&e->addr)->sun_path); /* of an earlier run */
+    }
+    if (bind(fd, (const struct sockaddr *)&e->addr, e->addr_len) != 0 || listen(fd, BACKLOG) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static bool bind_all(struct parent *p, const struct endpoint *endpoints, size_t count, int *fds)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct bound *b = find_bound(p, &endpoints[i]);
+        if (b == NULL) {
+            int fd = listen_at(&endpoints[i]);
+            b = fd < 0 ? NULL : malloc(sizeof *b);
+            if (b == NULL) {
+                const char *hint = errno == EACCES ? ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
+                                   : errno == EADDRINUSE ? ": another program listens there"
+                                                         : "";
+                log_error("cannot listen on %s: %s%s", endpoints[i].text, strerror(errno), hint);
+                return false;
+            }
+            *b = (struct bound){.next = p->bound, .at = endpoints[i], .fd = fd};
+            p->bound = b;
+        }
+        fds[i] = b->fd;
+    }
+    return true;
+}
+
+/* All the config's listening addresses: those for forms, for plain HTTP, for administration, then each pickup's. */
+static size_t group_count(const struct conf *c)
+{
+    size_t n = 3;
+    for (const struct pickup *p = c->pickups; p != NULL; p = p->next) {
+        n++;
+    }
+    return n;
+}
+
+static size_t group_at(const struct conf *c, size_t group, const struct endpoint **endpoints)
+{
+    switch (group) {
+    case 0: *endpoints = c->listen; return c->listen_count;
+    case 1: *endpoints = c->http_listen; return c->http_listen_count;
+    case 2: *endpoints = c->admin_listen; return c->admin_listen_count;
+    default: break;
+    }
+    const struct pickup *p = c->pickups;
+    for (size_t i = 3; i < group; i++) {
+        p = p->next;
+    }
+    *endpoints = p->listen;
+    return p->listen_count;
+}
+
+static bool is_used(const struct generation *g, int fd)
+{
+    const struct endpoint *endpoints;
+    for (size_t k = 0; k < g->groups; k++) {
+        size_t count = group_at(g->conf, k, &endpoints);
+        for (size_t i = 0; i < count; i++) {
+            if (g->fds[k][i] == fd) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void close_unused(struct parent *p)
+{
+    for (struct bound **at = &p->bound; *at != NULL;) {
+        struct bound *b = *at;
+        if (p->current != NULL && is_used(p->current, b->fd)) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        close(b->fd);
+        free(b);
+    }
+}
+
+/* ---- a set of roles -------------------------------------------------------------------------- */
+
+static unsigned front_count(const struct conf *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = c->fronts != 0 ? c->fronts : cores < 1 ? 1 : (unsigned)cores;
+    return n > FRONTS_MAX ? FRONTS_MAX : n;
+}
+
+static void free_generation(struct generation *g)
+{
+    for (unsigned i = 0; g->set.signer != NULL && i < g->set.signer_count; i++) {
+        for (int end = 0; end < 2; end++) {
+            if (g->set.signer[i][end] > 0) {
+                close(g->set.signer[i][end]);
+            }
+        }
+    }
+    const int fds[] = {g->set.wake[0], g->set.wake[1], g->set.ready[0], g->set.ready[1]};
+    for (size_t i = 0; i < COUNT(fds); i++) {
+        if (fds[i] > 0) {
+            close(fds[i]);
+        }
+    }
+    if (g->set.bad_calls != NULL) {
+        munmap(g->set.bad_calls, g->count * sizeof(int));
+    }
+    if (g->set.chain != NULL) {
+        x509_chain_free(&g->chain);
+    }
+    tls_cache_free(g->set.cache);
+    peers_free(g->set.peers);
+    for (size_t i = 0; g->fds != NULL && i < g->groups; i++) {
+        free(g->fds[i]);
+    }
+    free(g->fds);
+    free(g->set.signer);
+    free(g->roles);
+    conf_free(g->conf);
+    free(g);
+}
+
+static bool make_channels(struct generation *g)
+{
+    struct set *s = &g->set;
+    for (unsigned i = 0; i < s->signer_count; i++) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->signer[i]) != 0) {
+            return false;
+        }
+    }
+    s->bad_calls =
+        mmap(NULL, g->count * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (s->bad_calls == MAP_FAILED) {
+        s->bad_calls = NULL;
+        return false;
+    }
+    s->cache = tls_cache_new();
+    s->peers = peers_new(s->fronts);
+    return s->cache != NULL && s->peers != NULL && pipe2(s->wake, O_CLOEXEC | O_NONBLOCK) == 0 &&
+           pipe2(s->ready, O_CLOEXEC | O_NONBLOCK) == 0;
+}
+
+/* Takes conf. NULL: said why. */
+static struct generation *new_generation(struct parent *p, struct conf *conf)
+{
+    struct generation *g = calloc(1, sizeof *g);
+    if (g == NULL) {
+        conf_free(conf);
+        return NULL;
+    }
+    g->conf = conf;
+    g->set.conf = conf;
+    g->set.fronts = front_count(conf);
+    g->groups = group_count(conf);
+    g->count = 2 + g->set.fronts + (unsigned)(g->groups - 3);
+    g->roles = calloc(g->count, sizeof *g->roles);
+    g->set.signer_count = roles_links(conf, g->set.fronts);
+    g->set.signer = calloc(g->set.signer_count, sizeof *g->set.signer);
+    g->fds = calloc(g->groups, sizeof *g->fds);
+    bool ok = g->roles != NULL && g->set.signer != NULL && g->fds != NULL && make_channels(g);
+    for (size_t k = 0; ok && k < g->groups; k++) {
+        const struct endpoint *endpoints;
+        size_t count = group_at(conf, k, &endpoints);
+        g->fds[k] = calloc(count + 1, sizeof(int));
+        ok = g->fds[k] != NULL && bind_all(p, endpoints, count, g->fds[k]);
+    }
+    if (!ok) {
+        log_error("cannot prepare the roles");
+        free_generation(g);
+        return NULL;
+    }
+    g->set.listen_fds = g->fds[0];
+    g->set.http_fds = g->fds[1];
+    g->set.admin_fds = g->fds[2];
+    g->set.pickup_fds = g->fds + 3;
+    for (unsigned i = 0; i < g->count; i++) {
+        unsigned front = i - 2;
+        g->roles[i].kind = i == 0                  ? ROLE_SIGNER
+                           : i == 1                ? ROLE_COURIER
+                           : front < g->set.fronts ? ROLE_FRONT
+                                                   : ROLE_PICKUP;
+        g->roles[i].number = i < 2 ? 0 : front < g->set.fronts ? front : front - g->set.fronts;
+    }
+    stat(conf->certificate, &g->certificate);
+    stat(conf->private_key, &g->key);
+    char why[REASON_SIZE];
+    if (!x509_chain_load(&g->chain, conf->certificate, why, sizeof why)) {
+        log_error("%s", why);
+        free_generation(g);
+        return NULL;
+    }
+    g->set.chain = &g->chain; /* a role that is replaced gets the same, whatever the file holds by then */
+    return g;
+}
+
+static const char *role_name(const struct role *r)
+{
+    static const char *const names[] = {"signer", "courier", "front", "pickup"};
+    return names[r->kind];
+}
+
+static void start_role(struct generation *g, struct role *r)
+{
+    unsigned slot = (unsigned)(r - g->roles);
+    g->set.bad_calls[slot] = -1;
+    r->restart_at = 0;
+    r->started = now_s();
+    r->pid = fork();
+    if (r->pid < 0) {
+        log_error("cannot start a %s: %s", role_name(r), strerror(errno));
+        r->pid = 0;
+        r->restart_at = now_s() + 1;
+    } else if (r->pid == 0) {
+        switch (r->kind) {
+        case ROLE_SIGNER: roles_signer(&g->set, slot);
+        case ROLE_COURIER: roles_courier(&g->set, slot);
+        case ROLE_FRONT: roles_front(&g->set, slot, r->number);
+        case ROLE_PICKUP: roles_pickup(&g->set, slot, r->number);
+        }
+    }
+}
+
+static void start_generation(struct generation *g)
+{
+    g->started = now_s();
+    for (unsigned i = 0; i < g->count; i++) {
+        start_role(g, &g->roles[i]);
+    }
+}
+
+/* ---- letting go ------------------------------------------------------------------------------ */
+
+/* serving: only those that have connections, and need the signer. */
+static unsigned running(const struct generation *g, bool serving)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < g->count; i++) {
+        n += g->roles[i].pid != 0 && (!serving || g->roles[i].kind >= ROLE_FRONT);
+    }
+    return n;
+}
+
+static void tell(struct generation *g, enum role_kind kind, int sig)
+{
+    for (unsigned i = 0; i < g->count; i++) {
+        if (g->roles[i].kind == kind && g->roles[i].pid != 0) {
+            kill(g->roles[i].pid, sig);
+        }
+        if (g->roles[i].kind == kind) {
+            g->roles[i].restart_at = 0;
+        }
+    }
+}
+
+/* Fronts finish what they accepted; the signer stays until they have; the courier leaves the spool to a
+ * successor, or on the way out stays to deliver what the fronts still commit. */
+static void let_leave(struct parent *p, struct generation *g)
+{
+    g->stage = STAGE_LEAVING;
+    tell(g, ROLE_FRONT, SIGTERM);
+    tell(g, ROLE_PICKUP, SIGTERM);
+    if (!p->leaving) {
+        tell(g, ROLE_COURIER, SIGTERM);
+    }
+}
+
+static void abandon(struct parent *p, struct generation *g)
+{
+    g->stage = STAGE_ENDING;
+    for (int kind = ROLE_SIGNER; kind <= ROLE_PICKUP; kind++) {
+        tell(g, (enum role_kind)kind,
+             SIGKILL); /* it has accepted nothing that it must finish: the spool keeps the rest */
+    }
+    g->next = p->old;
+    p->old = g;
+}
+
+/* What the old fronts committed since the old courier left has woken nobody. */
+static void wake_courier(const struct generation *g)
+{
+    if (g != NULL && write(g->set.wake[1], "", 1) < 0 && errno != EAGAIN) {
+        log_warn("cannot wake the courier; it looks by itself from time to time");
+    }
+}
+
+static void advance_old(struct parent *p)
+{
+    for (struct generation **at = &p->old; *at != NULL;) {
+        struct generation *g = *at;
+        if (g->stage == STAGE_LEAVING && running(g, true) == 0) {
+            g->stage = STAGE_ENDING;
+            tell(g, ROLE_SIGNER, SIGTERM);
+            tell(g, ROLE_COURIER, SIGTERM);
+            wake_courier(p->current);
+        }
+        if (g->stage == STAGE_ENDING && running(g, false) == 0) {
+            *at = g->next;
+            free_generation(g);
+        } else {
+            at = &g->next;
+        }
+    }
+}
+
+static void leave(struct parent *p, int exit_code)
+{
+    if (p->leaving) {
+        return;
+    }
+    p->leaving = true;
+    p->exit_code = exit_code;
+    struct generation *all[] = {p->current, p->coming};
+    p->current = p->coming = NULL;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        if (all[i] != NULL) {
+            all[i]->next = p->old;
+            p->old = all[i];
+            let_leave(p, all[i]);
+        }
+    }
+    close_unused(p); /* nobody is kept waiting at a door that will not open again */
+}
+
+/* ---- deaths and births ----------------------------------------------------------------------- */
+
+static void log_death(const struct generation *g, const struct role *r, int status)
+{
+    int bad_call = g->set.bad_calls[r - g->roles];
+    if (bad_call >= 0) {
+        char name[64];
+        sandbox_call_name(bad_call, name, sizeof name);
+        log_error("a %s was ended: it tried the forbidden system call %s", role_name(r), name);
+    } else if (WIFSIGNALED(status)) {
+        log_error("a %s died of signal %d (%s)", role_name(r), WTERMSIG(status), strsignal(WTERMSIG(status)));
+    } else {
+        log_error("a %s ended with exit code %d", role_name(r), WEXITSTATUS(status));
+    }
+}
+
+static void on_death(struct parent *p, struct generation *g, struct role *r, int status)
+{
+    r->pid = 0;
+    if (r->kind == ROLE_FRONT) {
+        stats_add(STAT_CONNECTIONS_OPEN, -(int64_t)peers_forget(g->set.peers, r->number));
+    }
+    if (g->stage == STAGE_LEAVING || g->stage == STAGE_ENDING) {
+        if (status != 0 && g->stage == STAGE_LEAVING) {
+            log_death(g, r, status);
+        }
+        return;
+    }
+    if (!r->expected) {
+        log_death(g, r, status);
+    }
+    if (g->stage == STAGE_STARTING) {
+        if (g == p->coming) {
+            log_error("the new set of roles could not be started: the old one stays");
+            p->coming = NULL;
+            abandon(p, g);
+            close_unused(p);
+        } else {
+            leave(p, EX_CONFIG);
+        }
+        return;
+    }
+    if (r->expected) {
+        r->expected = false;
+        r->restart_at = now_s();
+        return;
+    }
+    stats_add(STAT_ROLE_DEATHS, 1);
+    int64_t now = now_s();
+    if (now - r->started >= STEADY) {
+        r->backoff = 0;
+    }
+    r->restart_at = now + r->backoff;
+    r->backoff = r->backoff == 0 ? 1 : r->backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : r->backoff * 2;
+}
+
+static void on_child(struct parent *p)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        struct generation *lists[] = {p->current, p->coming, p->old};
+        bool found = false;
+        for (size_t k = 0; k < COUNT(lists) && !found; k++) {
+            for (struct generation *g = lists[k]; g != NULL && !found; g = k == 2 ? g->next : NULL) {
+                for (unsigned i = 0; i < g->count && !found; i++) {
+                    if (g->roles[i].pid == pid) {
+                        on_death(p, g, &g->roles[i], status);
+                        found = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void restart_due(struct generation *g)
+{
+    for (unsigned i = 0; g != NULL && i < g->count; i++) {
+        struct role *r = &g->roles[i];
+        if (r->pid == 0 && r->restart_at != 0 && r->restart_at <= now_s()) {
+            start_role(g, r);
+        }
+    }
+}
+
+static void count_ready(struct parent *p, struct generation *g)
+{
+    char bytes[64];
+    for (ssize_t n; (n = read(g->set.ready[0], bytes, sizeof bytes)) > 0;) {
+        g->ready += (unsigned)n;
+    }
+    if (g->stage != STAGE_STARTING || g->ready < g->count) {
+        return;
+    }
+    g->stage = STAGE_RUNNING;
+    if (g == p->coming) {
+        struct generation *old = p->current;
+        p->coming = NULL;
+        p->current = g;
+        old->next = p->old;
+        p->old = old;
+        let_leave(p, old);
+        close_unused(p);
+        log_info("reloaded: the new set of roles serves, the old one finishes");
+    } else {
+        log_info("ready: %u front%s", g->set.fronts, g->set.fronts == 1 ? "" : "s");
+    }
+}
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+static void reload(struct parent *p, const char *because)
+{
+    if (p->coming != NULL || p->leaving) {
+        return;
+    }
+    log_info("reloading: %s", because);
+    struct buf errors;
+    buf_init(&errors, 65536);
+    struct conf *c = conf_load(p->current->conf->file, &errors);
+    if (c == NULL) {
+        log_errors(&errors);
+        log_error("the config has mistakes: the old set of roles stays");
+    } else if (strcmp(c->spool, p->current->conf->spool) != 0) {
+        log_error("spool cannot change while mail may wait in the old one: empty the queue, then restart");
+        conf_free(c);
+    } else if (!check_apart(c, CHECK_QUIET)) {
+        log_error("not everything the config names is in order: the old set of roles stays");
+        conf_free(c);
+    } else if (c->demo = p->current->conf->demo, (p->coming = new_generation(p, c)) != NULL) {
+        start_generation(p->coming);
+    } else {
+        close_unused(p);
+    }
+    buf_free(&errors);
+}
+
+static bool differs(const struct stat *now, const struct stat *then)
+{
+    return now->st_ino != then->st_ino || now->st_dev != then->st_dev || now->st_size != then->st_size ||
+           now->st_mtim.tv_sec != then->st_mtim.tv_sec || now->st_mtim.tv_nsec != then->st_mtim.tv_nsec;
+}
+
+/* Landlock knows files, not names: a resolv.conf that was replaced is out of the courier's reach until it is a new one.
+ */
+static void look_at_resolver(struct parent *p)
+{
+    struct stat now;
+    if (stat("/etc/resolv.conf", &now) != 0) {
+        now = (struct stat){.st_ino = 0};
+    }
+    struct generation *g = p->current;
+    if (g != NULL && g->stage == STAGE_RUNNING && g->conf->mailhosts != NULL && differs(&now, &p->resolver)) {
+        log_info("the name servers of this machine have changed: a new courier learns them");
+        for (unsigned i = 0; i < g->count; i++) {
+            if (g->roles[i].kind == ROLE_COURIER && g->roles[i].pid != 0) {
+                g->roles[i].expected = true;
+                kill(g->roles[i].pid, SIGTERM);
+            }
+        }
+    }
+    p->resolver = now;
+}
+
+/* certbot replaces certificate and key one after the other: only when both have been still for a while. */
+static void look_at_certificate(struct parent *p)
+{
+    p->look_at = now_s() + WATCH_EVERY;
+    struct generation *g = p->current;
+    struct stat certificate, key;
+    if (g == NULL || p->coming != NULL || stat(g->conf->certificate, &certificate) != 0 ||
+        stat(g->conf->private_key, &key) != 0) {
+        return;
+    }
+    time_t still = time(NULL) - WATCH_EVERY / 2;
+    if ((differs(&certificate, &g->certificate) || differs(&key, &g->key)) &&
+        certificate.st_ctim.tv_sec < still && key.st_ctim.tv_sec < still) {
+        g->certificate = certificate; /* once for each change, also when it is refused */
+        g->key = key;
+        reload(p, "the certificate has changed");
+        if (p->coming == NULL) {
+            /* Refused, perhaps for something else: it must not be forgotten until it expires. */
+            g->certificate = (struct stat){.st_ino = 0};
+            p->look_at = now_s() + RETRY_EVERY;
+        }
+    }
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static void on_signals(struct parent *p)
+{
+    struct signalfd_siginfo info;
+    while (read(p->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        switch (info.ssi_signo) {
+        case SIGCHLD: on_child(p); break;
+        case SIGHUP: reload(p, "SIGHUP"); break;
+        default:
+            if (!p->leaving) {
+                log_info("ending: what was accepted is still answered");
+            }
+            leave(p, p->exit_code);
+            break;
+        }
+    }
+}
+
+/* Milliseconds until something is to be done by the clock. */
+static int until_due(const struct parent *p)
+{
+    int64_t due = p->look_at;
+    for (unsigned i = 0; p->current != NULL && i < p->current->count; i++) {
+        int64_t at = p->current->roles[i].restart_at;
+        due = at != 0 && at < due ? at : due;
+    }
+    int64_t left = due - now_s();
+    return left < 0 ? 0 : (int)(left * 1000);
+}
+
+static void watch_start(struct parent *p)
+{
+    struct generation *g = p->coming != NULL ? p->coming : p->current;
+    if (g != NULL && g->stage == STAGE_STARTING && now_s() - g->started > START_MAX) {
+        log_error("the roles did not become ready within %d seconds", START_MAX);
+        if (g == p->coming) {
+            p->coming = NULL;
+            abandon(p, g);
+            close_unused(p);
+        } else {
+            leave(p, EX_SOFTWARE);
+        }
+    }
+}
+
+static void supervise(struct parent *p)
+{
+    while (p->current != NULL || p->old != NULL) {
+        struct pollfd polls[3] = {{.fd = p->signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+        if (p->current != NULL && p->current->stage == STAGE_STARTING) {
+            polls[1] = (struct pollfd){.fd = p->current->set.ready[0], .events = POLLIN};
+        }
+        if (p->coming != NULL) {
+            polls[2] = (struct pollfd){.fd = p->coming->set.ready[0], .events = POLLIN};
+        }
+        poll(polls, 3, until_due(p));
+        on_signals(p);
+        struct generation *starting[] = {p->current, p->coming};
+        for (size_t i = 0; i < COUNT(starting); i++) {
+            if (starting[i] != NULL && !p->leaving) {
+                count_ready(p, starting[i]);
+            }
+        }
+        restart_due(p->current);
+        watch_start(p);
+        if (now_s() >= p->look_at) {
+            look_at_certificate(p);
+            look_at_resolver(p);
+        }
+        if (now_s() >= p->check_at && p->current != NULL) {
+            p->check_at = now_s() + CHECK_EVERY;
+            check_apart(p->current->conf, CHECK_QUIET);
+        }
+        advance_old(p);
+    }
+}
+
+/* A connection is a socket and, during a request, a socketpair. */
+static void raise_descriptor_limit(const struct conf *c)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)c->max_connections * 3 + 128;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < want) {
+        log_warn("only %llu descriptors are allowed and max_connections may need %llu: raise LimitNOFILE",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)want);
+    }
+}
+
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    const int signals[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT};
+    for (size_t i = 0; i < COUNT(signals); i++) {
+        sigaddset(&set, signals[i]);
+    }
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Removes what an earlier run left half-written, in a process of its own that may touch nothing else. Before the first
+ * front starts; not at all while the courier of another run still has the spool. */
+static void sweep_spool(const struct conf *c)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char why[REASON_SIZE];
+        struct spool s;
+        if (sandbox_user(c->user, why, sizeof why) && spool_open(&s, c->spool, why, sizeof why)) {
+            int lock = openat(s.root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+            if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+                size_t removed = spool_sweep(&s);
+                if (removed > 0) {
+                    log_info("removed %zu unfinished submissions of an earlier run: none had been answered",
+                             removed);
+                }
+            }
+        }
+        _exit(EX_OK);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+int parent_run(struct conf *c)
+{
+    struct parent p = {
+        .signals = open_signals(), .look_at = now_s() + WATCH_EVERY, .check_at = now_s() + CHECK_EVERY};
+    if (p.signals < 0 || !stats_open()) {
+        log_error("cannot start: %s", strerror(errno));
+        conf_free(c);
+        return EX_OSERR;
+    }
+    if (!check_apart(c, CHECK_QUIET)) {
+        conf_free(c);
+        return EX_CONFIG;
+    }
+    raise_descriptor_limit(c);
+    charset_open();
+    p.current = new_generation(&p, c);
+    if (p.current == NULL) {
+        close_unused(&p);
+        return EX_UNAVAILABLE;
+    }
+    sweep_spool(c);
+    if (stat("/etc/resolv.conf", &p.resolver) != 0) {
+        p.resolver = (struct stat){.st_ino = 0};
+    }
+    start_generation(p.current);
+    supervise(&p);
+    close(p.signals);
+    return p.exit_code;
+}

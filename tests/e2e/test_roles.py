@@ -1,0 +1,465 @@
+"""The processes: what each may do and holds, and what becomes of the service when one of them dies, or all are told to."""
+
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+import bridge as harness
+from bridge import PATIENCE, PROGRAM, Bridge, comm, free_port, make_certificate
+from rawhttp import BODY, Reader, head, metrics, one, post, stored, strict
+
+root_only = pytest.mark.usefixtures("as_root")
+
+
+@pytest.fixture
+def as_root():
+    assert os.geteuid() == 0, "this test changes users: run it as root"
+
+
+def wait(condition, what, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"no {what} within {seconds} s"
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def status(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def descriptors(pid):
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
+# ---- narrowed --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_role_is_under_seccomp_and_may_gain_nothing(bridge):
+    names = [comm(p) for p in bridge.roles()]
+    assert sorted(set(names)) == ["fb-courier", "fb-front", "fb-signer"]
+    for pid in bridge.roles():
+        for task in os.listdir(f"/proc/{pid}/task"):
+            s = status(f"{pid}/task/{task}")
+            assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1"), (comm(pid), s)
+
+
+def test_no_role_holds_what_is_not_its_own(bridge):
+    kinds = {}
+    for pid in bridge.roles():
+        held = descriptors(pid)
+        kinds[comm(pid)] = [held[fd] for fd in sorted(held) if fd > 2]
+        assert not any("key.pem" in t or "cert.pem" in t or "config.ini" in t for t in held.values()), held
+        assert not any(t.startswith(str(bridge.maildir)) for t in held.values()), held
+    fronts = len(bridge.named("front"))
+    assert len(kinds["fb-signer"]) % fronts == 0 and all(t.startswith("socket:") for t in kinds["fb-signer"])
+    listening = {line.split()[9] for line in open("/proc/net/tcp") if line.split()[3] == "0A"}
+    for role, count in (("fb-front", 1), ("fb-courier", 0), ("fb-signer", 0)):
+        assert sum(t[8:-1] in listening for t in kinds[role] if t.startswith("socket:")) == count, (role, kinds[role])
+
+
+@root_only
+def test_every_role_runs_as_the_user(tmp_path):
+    user = pwd.getpwnam("nobody")
+    with Bridge({"bridge": {"user": "nobody"}}, start=False) as b:
+        b.dir.chmod(0o755)
+        b.maildir.mkdir()
+        os.chown(b.maildir, user.pw_uid, user.pw_gid)
+        b.start()
+        for pid in b.roles():
+            s = status(pid)
+            assert set(s["Uid"].split()) == {str(user.pw_uid)} and set(s["Gid"].split()) == {str(user.pw_gid)}
+            assert {s[k] for k in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {"0" * 16}
+            assert "0" not in s["Groups"].split()
+        assert b.post([("name", "Ada")])[0] == 200
+        b.mails(1)
+        assert b.spool.stat().st_uid == user.pw_uid and b.spool.stat().st_mode & 0o777 == 0o700
+
+
+# ---- deaths ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["signer", "courier", "front"])
+def test_a_role_that_is_killed_is_replaced_and_service_goes_on(role):
+    with Bridge({"bridge": {"fronts": "2"}}) as b:
+        assert b.post([("name", "first")])[0] == 200
+        victim = b.named(role)[0]
+        os.kill(victim, signal.SIGKILL)
+        for i in range(5):
+            assert b.post([("name", f"n{i}")])[0] == 200
+        b.wait_for_log(f"a {role} died of signal 9")
+        b.wait_until(lambda: len(b.roles()) == 4 and victim not in b.roles(), "a successor")
+        b.mails(6)
+        assert len(b.mail_files()) == 6
+
+
+def test_a_submission_that_was_answered_survives_the_courier():
+    with Bridge({"bridge": {"fronts": "1"}}) as b:
+        for i in range(10):
+            assert b.post([("name", "Ada")])[0] == 200
+            for pid in b.named("courier"):
+                os.kill(pid, signal.SIGKILL)
+        b.mails(10, 40)
+        assert len({m["Message-ID"] for m in b.mails()}) == 10
+
+
+def test_the_open_connections_of_a_dead_front_are_forgotten():
+    admin = free_port()
+    with Bridge({"bridge": {"fronts": "1", "admin_listen": f"127.0.0.1:{admin}", "max_per_address": "8"}}) as b:
+        for _ in range(3):
+            held = [strict(b) for _ in range(6)]
+            assert metrics(admin)["connections_open"] == 7
+            old = b.front()
+            os.kill(old, signal.SIGKILL)
+            b.wait_until(lambda: b.named("front") not in ([], [old]), "a new front")
+            for c in held:
+                c.close()
+        b.wait_until(lambda: metrics(admin)["connections_open"] == 1, "an honest count")
+        assert metrics(admin)["role_deaths_total"] == 3
+
+
+def test_a_role_that_dies_again_and_again_is_started_ever_more_slowly():
+    with Bridge({"bridge": {"fronts": "1"}}) as b:
+        waits = []
+        for _ in range(4):
+            pid = b.named("courier")[0]
+            begun = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            b.wait_until(lambda: b.named("courier") not in ([], [pid]), "a new courier", 15)
+            waits.append(time.monotonic() - begun)
+        assert waits[0] < PATIENCE / 10 and waits[3] > 2.5 > waits[1], waits
+        assert b.post([("name", "Ada")])[0] == 200
+        b.mails(1)
+
+
+def test_all_roles_end_when_the_parent_is_killed():
+    b = Bridge()
+    try:
+        pids = b.roles()
+        c = strict(b)
+        b.process.kill()
+        b.process.wait()
+        wait(lambda: not any(alive(p) for p in pids), "end of the roles", 3 * PATIENCE)
+        c.close()
+        b.log_size = len(b.log())
+        b.start()  # the port is free again
+        assert b.post([("name", "Ada")])[0] == 200
+    finally:
+        b.close()
+
+
+def ticks(pids):
+    """Clock ticks of CPU time, all together."""
+    fields = [pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split() for p in pids]
+    return sum(int(f[11]) + int(f[12]) for f in fields)
+
+
+def test_nobody_is_busy_while_nothing_happens():
+    with Bridge({"bridge": {"fronts": "2"}}) as b:
+        fresh, body, answered, closing = strict(b), strict(b), strict(b), strict(b)
+        body.sendall(head(length=8) + BODY[:3])
+        closing.sendall(head(b"POST /f/none HTTP/1.1", 5000))
+        answered.sendall(post())
+        for c in (answered, closing):
+            Reader(c).answer()
+        for _ in range(20):  # several commits at a time
+            clients = [strict(b) for _ in range(8)]
+            for c in clients:
+                c.sendall(post())
+            for c in clients:
+                assert Reader(c).answer().status == 200
+                c.close()
+        b.mails(161, 30)
+        time.sleep(1.5)
+        before = ticks(b.roles())
+        time.sleep(1)
+        spent = ticks(b.roles()) - before
+        for c in (fresh, body, answered, closing):
+            c.close()
+        assert spent <= os.sysconf("SC_CLK_TCK") // 20
+
+
+# ---- SIGTERM -----------------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_answers_what_was_begun_and_ends_with_0(bridge):
+    body = strict(bridge)
+    body.sendall(head(length=8) + BODY[:3])
+    begun = strict(bridge)
+    begun.sendall(post()[:30])
+    idle = strict(bridge)
+    time.sleep(0.2)
+    bridge.process.send_signal(signal.SIGTERM)
+    bridge.wait_for_log("ending:")
+    assert Reader(idle).rest() == []  # closed, and with close_notify
+    with pytest.raises(OSError):
+        strict(bridge, timeout=1)
+    body.sendall(BODY[3:])
+    begun.sendall(post()[30:])
+    for c in (body, begun):
+        answers = Reader(c).rest()
+        assert [a.status for a in answers] == [200] and answers[0].headers["connection"] == "close"
+        c.close()
+    assert bridge.process.wait(PATIENCE) == 0
+    assert len(bridge.mails()) + len(bridge.queue()) == 2 and stored(bridge) == 2
+    idle.close()
+
+
+def test_sigint_ends_too(bridge):
+    assert bridge.stop(signal.SIGINT) == 0
+
+
+def test_drain_timeout_ends_what_does_not_end_itself():
+    with Bridge({"bridge": {"drain_timeout": "1s"}}) as b:
+        c = strict(b)
+        c.sendall(head(length=8) + BODY[:3])
+        time.sleep(0.2)
+        begun = time.monotonic()
+        assert b.stop() == 0
+        assert 0.8 < time.monotonic() - begun < PATIENCE / 2
+        assert "drain_timeout is over" in b.log() and stored(b) == 0
+        c.close()
+
+
+@root_only
+def test_what_the_disk_still_has_at_the_end_becomes_mail(monkeypatch):
+    """The time to drain is over while a commit waits for its disk: nobody is answered, and nothing may be torn."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # which cannot be done in a process that is traced
+    with Bridge({"bridge": {"drain_timeout": "1s", "fronts": "1"}}) as b:
+        slow = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(b.front()), "-e", "trace=fsync,fdatasync,syncfs",
+             "-e", "inject=fsync,fdatasync,syncfs:delay_enter=2500000"], stderr=subprocess.PIPE)
+        slow.stderr.readline()  # "attached"
+        c = strict(b)
+        c.sendall(post())
+        time.sleep(0.3)
+        assert b.stop() == 0
+        c.close()
+        slow.wait(PATIENCE)
+        assert "died" not in b.log() and "ended with exit code" not in b.log(), b.log()
+        b.start()
+        assert len(b.mails(1)) == 1
+
+
+# ---- SIGHUP ------------------------------------------------------------------------------------------------------------------
+
+
+def test_sighup_serves_a_new_config_and_lets_old_connections_finish(bridge):
+    old = strict(bridge)
+    old.sendall(head(length=8) + BODY[:3])
+    resting = strict(bridge)
+    time.sleep(0.2)
+    before = bridge.roles()
+    bridge.config["form booking"] = dict(bridge.config["form order"], success="https://www.example.com/thanks")
+    bridge.write_config()
+    bridge.process.send_signal(signal.SIGHUP)
+    bridge.wait_for_log("reloaded:")
+    assert bridge.post([("name", "Ada")], form="booking")[0] == 303
+    assert Reader(resting).rest() == []
+    old.sendall(BODY[3:])
+    assert [a.status for a in Reader(old).rest()] == [200]
+    old.close()
+    resting.close()
+    bridge.wait_until(lambda: not set(before) & set(bridge.roles()), "the end of the old roles")
+    bridge.mails(2)
+    assert len(bridge.mail_files()) == 2 and "died" not in bridge.log()
+
+
+def test_no_connection_is_refused_during_reloads():
+    with Bridge({"bridge": {"fronts": "2"}}) as b:
+        failures, count, end = [], [0], threading.Event()
+
+        def client():
+            while not end.is_set():
+                try:
+                    assert one(b, post()).status == 200
+                    count[0] += 1
+                except Exception as e:  # noqa: BLE001: told below
+                    failures.append(e)
+
+        t = threading.Thread(target=client)
+        t.start()
+        for i in range(1, 4):
+            time.sleep(0.3)
+            b.process.send_signal(signal.SIGHUP)
+            b.wait_for_log("reloaded:", i)
+        time.sleep(0.3)
+        end.set()
+        t.join(PATIENCE)
+        assert not failures and count[0] > 5, failures
+        b.mails(count[0], 30)
+        assert stored(b) == count[0]
+
+
+BAD = {
+    "a mistake": (lambda b: b.config["form order"].update(to="nobody at all"), "the config has mistakes"),
+    "a wrong key": (lambda b: make_key(b.dir / "key.pem"), "does not belong to the certificate"),
+    "no certificate": (lambda b: (b.dir / "cert.pem").unlink(), "cert.pem"),
+    "a port in use": (lambda b: b.config["bridge"].update(http_listen=f"127.0.0.1:{b.taken}"), "another program listens"),
+}
+
+
+def make_key(path):
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path], check=True,
+                   capture_output=True)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_reload_leaves_the_old_set_and_says_why(bridge, case):
+    spoil, words = BAD[case]
+    context, before = bridge.loose_context(), bridge.roles()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bridge.taken = taken.getsockname()[1]
+        spoil(bridge)
+        bridge.write_config()
+        since = len(bridge.log())
+        bridge.process.send_signal(signal.SIGHUP)
+        bridge.wait_for_log(words, since=since)
+        time.sleep(0.3)
+    assert bridge.roles() == before and "reloaded:" not in bridge.log()
+    with socket.create_connection(("127.0.0.1", bridge.port)) as raw, context.wrap_socket(raw) as c:
+        c.sendall(post())
+        assert Reader(c).answer().status == 200
+
+
+def test_a_new_certificate_is_picked_up(bridge):
+    old = ssl.get_server_certificate(("127.0.0.1", bridge.port))
+    (bridge.dir / "new").mkdir()
+    cert, key = make_certificate(bridge.dir / "new")
+    os.replace(key, bridge.dir / "key.pem")
+    os.replace(cert, bridge.dir / "cert.pem")
+    bridge.wait_for_log("reloading: the certificate has changed", seconds=20 + PATIENCE)
+    bridge.wait_for_log("reloaded:")
+    new = ssl.get_server_certificate(("127.0.0.1", bridge.port))
+    assert new != old and new.split() == (bridge.dir / "cert.pem").read_text().split()
+    assert bridge.post([("name", "Ada")])[0] == 200
+
+
+# ---- what is found before anything is served ------------------------------------------------------------------------------------
+
+
+def fails(b, code, *words):
+    """The program ends by itself with this code and says this; check says it too."""
+    b.write_config()
+    b.start(wait=False)
+    assert b.process.wait(PATIENCE) == code, b.log()
+    b.process = None
+    for word in words:
+        assert word in b.log(), (word, b.log())
+    assert "ready:" not in b.log()
+
+
+def check(b):
+    b.write_config()
+    done = subprocess.run([*harness.WRAPPER, PROGRAM, "-c", b.dir / "config.ini", "check"], capture_output=True, text=True,
+                          timeout=30)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def ready():
+    with Bridge(start=False) as b:
+        yield b
+
+
+def both(b, *words):
+    code, said = check(b)
+    assert code == 78 and "problem: " in said, said
+    for word in words:
+        assert word in said, (word, said)
+    fails(b, 78, *words)
+
+
+def test_check_is_content_with_what_is_right(ready):
+    code, said = check(ready)
+    assert code == 0 and "Everything is in order." in said and "problem" not in said, said
+
+
+def test_a_key_of_another_certificate_is_found(ready):
+    make_key(ready.dir / "key.pem")
+    both(ready, "does not belong to the certificate", str(ready.dir / "key.pem"))
+
+
+def test_an_expired_certificate_is_found(ready):
+    run = ["openssl", "x509", "-in", ready.dir / "cert.pem", "-signkey", ready.dir / "key.pem", "-days", "-1", "-out",
+           ready.dir / "cert.pem"]
+    subprocess.run(run, check=True, capture_output=True)
+    both(ready, "expired on")
+
+
+def test_a_key_that_others_may_read_or_write_is_found(ready):
+    for mode in (0o604, 0o620, 0o602):
+        (ready.dir / "key.pem").chmod(mode)
+        code, said = check(ready)
+        assert code == 78 and str(ready.dir / "key.pem") in said and "problem: " in said, (oct(mode), said)
+    fails(ready, 78, str(ready.dir / "key.pem"))
+
+
+def test_a_missing_key_or_garbage_is_found(ready):
+    (ready.dir / "key.pem").write_text("no key at all\n")
+    both(ready, str(ready.dir / "key.pem"))
+    (ready.dir / "key.pem").unlink()
+    both(ready, str(ready.dir / "key.pem"), "No such file")
+
+
+@root_only
+def test_a_mailbox_that_the_user_cannot_write_is_found(ready):
+    ready.dir.chmod(0o755)
+    ready.config["bridge"]["user"] = "nobody"
+    ready.maildir.mkdir(mode=0o755)
+    both(ready, str(ready.maildir))
+
+
+@root_only
+def test_a_spool_that_the_user_cannot_write_is_found(ready):
+    ready.dir.chmod(0o755)
+    ready.config["bridge"]["user"] = "nobody"
+    ready.spool.mkdir(mode=0o755)
+    both(ready, str(ready.spool))
+
+
+@root_only
+def test_a_user_that_does_not_exist_is_found(ready):
+    ready.config["bridge"]["user"] = "no-such-user"
+    both(ready, "user no-such-user does not exist")
+
+
+def test_a_port_in_use_is_said(ready):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        ready.config["bridge"]["listen"] = f"127.0.0.1:{s.getsockname()[1]}"
+        fails(ready, 69, "cannot listen on", "another program listens there")
+
+
+def test_mistakes_in_the_config_are_all_said(ready):
+    ready.config["bridge"]["fronts"] = "many"
+    ready.config["form order"]["colour"] = "red"
+    fails(ready, 2, "config.ini:", "fronts", "colour")
+
+
+def test_the_words_of_the_log_hold_no_field_value(bridge):
+    with strict(bridge) as c:
+        c.sendall(post(b"name=topsecret&email=topsecret%40example.org"))
+        assert Reader(c).answer().status == 200
+    bridge.mails(1)
+    one(bridge, post(b"name=&x=topsecret"))
+    one(bridge, post(b"name=%zztopsecret"))
+    assert bridge.post([("name", "topsecret")], headers={"Origin": "https://topsecret.example.org"})[0] == 200
+    assert "topsecret" not in bridge.log() and "accepted " in bridge.log()

@@ -1,0 +1,23 @@
+/* Without an argument: every key and its default. With one: the mistakes of that config, exit 1 if there are
+ * any. */
+
+#include "bridge.h"
+
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    struct conf *c = NULL;
+    if (argc > 1) {
+        c = conf_load(argv[1], &out);
+    } else {
+        confkeys_list(&out);
+    }
+    fwrite(out.data, 1, out.len, stdout);
+    bool failed = argc > 1 && c == NULL;
+    conf_free(c);
+    buf_free(&out);
+    return failed;
+}

@@ -1,0 +1,96 @@
+/*
+ * Prints one page to standard output, for tests/e2e/test_pages.py.
+ *
+ *   pages csp | receipt | error STATUS | about | about-form | demo
+ *   pages invalid CONTENT-TYPE [FIELD...]    body on standard input; each FIELD is reported as missing
+ */
+
+#include "bridge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *required[] = {"name", "email", "item"};
+static char *origins[] = {"https://www.example.com"};
+static struct form_conf order = {
+    .name = "order",
+    .title = "Order",
+    .origins = origins,
+    .origin_count = COUNT(origins),
+    .required = required,
+    .required_count = COUNT(required),
+};
+static struct conf config = {.hostname = "forms.example.com", .forms = &order};
+
+static struct form *read_form(const char *content_type)
+{
+    static char chunk[4096];
+    const struct form_limits limits = {.body = 1 << 20, .fields = 1000, .files = 10};
+    enum form_kind kind;
+    struct buf boundary, charset;
+    buf_init(&boundary, 256);
+    buf_init(&charset, 256);
+    struct form *f = NULL;
+    if (form_content_type(content_type, &kind, &boundary, &charset)) {
+        f = form_new(kind, &boundary, &charset, &limits);
+    }
+    buf_free(&boundary);
+    buf_free(&charset);
+    size_t n;
+    while (f != NULL && (n = fread(chunk, 1, sizeof chunk, stdin)) > 0) {
+        if (!form_feed(f, chunk, n)) {
+            break;
+        }
+    }
+    if (f == NULL || !form_end(f)) {
+        fprintf(stderr, "pages: %s\n", f == NULL ? "not a form's content type" : form_why(f));
+        exit(65);
+    }
+    return f;
+}
+
+static void invalid(struct buf *out, int argc, char **argv)
+{
+    size_t count = (size_t)argc - 3;
+    struct page_error *errors = calloc(count + 1, sizeof *errors);
+    if (errors == NULL) {
+        exit(71);
+    }
+    for (size_t i = 0; i < count; i++) {
+        errors[i] = (struct page_error){argv[i + 3], "REQUIRED_FIELD_MISSING", "Please fill in this field."};
+    }
+    struct form *f = read_form(argv[2]);
+    page_invalid(out, &order, f, errors, count);
+    form_free(f);
+    free(errors);
+}
+
+int main(int argc, char **argv)
+{
+    const char *page = argc > 1 ? argv[1] : "";
+    struct buf out;
+    buf_init(&out, PAGE_MAX);
+    if (strcmp(page, "csp") == 0) {
+        buf_str(&out, page_csp());
+    } else if (strcmp(page, "receipt") == 0) {
+        page_receipt(&out, &order, "7K2M-Q9XD-4TRW", 1795305136);
+    } else if (strcmp(page, "error") == 0 && argc == 3) {
+        page_error(&out, (unsigned)strtoul(argv[2], NULL, 10), NULL, NULL);
+    } else if (strcmp(page, "about") == 0) {
+        page_about(&out, &config, NULL);
+    } else if (strcmp(page, "about-form") == 0) {
+        page_about(&out, &config, &order);
+    } else if (strcmp(page, "demo") == 0) {
+        page_demo(&out, &order);
+    } else if (strcmp(page, "invalid") == 0 && argc >= 3) {
+        invalid(&out, argc, argv);
+    } else {
+        fprintf(stderr,
+                "usage: pages csp|receipt|error STATUS|about|about-form|demo|invalid TYPE [FIELD...]\n");
+        return 64;
+    }
+    bool ok = buf_ok(&out) && fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    buf_free(&out);
+    return ok ? 0 : 71;
+}

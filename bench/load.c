@@ -1,0 +1,187 @@
+/*
+ * load HOST PORT MODE CLIENTS SECONDS BODY PATH
+ *
+ * Posts a form of BODY bytes over TLS 1.2 from CLIENTS threads for SECONDS, and prints one line:
+ * requests per second, median and 99th percentile of the latency in microseconds, failures.
+ * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client), shake (a full
+ * handshake each and no request).
+ * Latency includes the connection and handshake where there is one. OpenSSL, blocking, a thread a client.
+ */
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SAMPLES = 1 << 20 };
+
+static struct addrinfo *target;
+static SSL_CTX *context;
+static char *request;
+static size_t request_len;
+static enum { MODE_NEW, MODE_RESUME, MODE_KEEP, MODE_SHAKE } mode;
+static double deadline;
+static uint32_t *samples;
+static _Atomic size_t done, failed;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static SSL *dial(SSL_SESSION *session)
+{
+    int fd = socket(target->ai_family, SOCK_STREAM, 0);
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct timeval patience = {.tv_sec = 30};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    SSL *ssl = SSL_new(context);
+    if (connect(fd, target->ai_addr, target->ai_addrlen) != 0 || !SSL_set_fd(ssl, fd) ||
+        (session != NULL && !SSL_set_session(ssl, session)) || SSL_connect(ssl) != 1 ||
+        (session != NULL) != (SSL_session_reused(ssl) == 1)) {
+        SSL_free(ssl);
+        close(fd);
+        return NULL;
+    }
+    return ssl;
+}
+
+static void hang_up(SSL *ssl)
+{
+    if (ssl != NULL) {
+        int fd = SSL_get_fd(ssl);
+        SSL_shutdown(ssl);
+        SSL_free(ssl);
+        close(fd);
+    }
+}
+
+/* One request and its whole answer, which must be a 2xx or 3xx. */
+static int ask(SSL *ssl)
+{
+    char answer[65536];
+    size_t have = 0;
+    if (SSL_write(ssl, request, (int)request_len) != (int)request_len) {
+        return 0;
+    }
+    for (;;) {
+        int n = SSL_read(ssl, answer + have, (int)(sizeof answer - 1 - have));
+        if (n <= 0) {
+            return 0;
+        }
+        have += (size_t)n;
+        answer[have] = '\0';
+        char *end = strstr(answer, "\r\n\r\n");
+        char *length = strcasestr(answer, "\r\ncontent-length:");
+        if (end != NULL) {
+            size_t body = length == NULL || length > end ? 0 : strtoul(length + 17, NULL, 10);
+            if (have >= (size_t)(end + 4 - answer) + body) {
+                return answer[9] == '2' || answer[9] == '3';
+            }
+        }
+    }
+}
+
+static void *client(void *arg)
+{
+    (void)arg;
+    SSL_SESSION *session = NULL;
+    SSL *ssl = NULL;
+    if (mode == MODE_RESUME) {
+        SSL *first = dial(NULL);
+        if (first != NULL && ask(first)) {
+            session = SSL_get1_session(first);
+        }
+        hang_up(first);
+    }
+    while (now() < deadline) {
+        double start = now();
+        if (ssl == NULL) {
+            ssl = dial(session);
+        }
+        int ok = ssl != NULL && (mode == MODE_SHAKE || ask(ssl));
+        if (ok) {
+            size_t at = atomic_fetch_add(&done, 1);
+            samples[at % SAMPLES] = (uint32_t)((now() - start) * 1e6);
+        } else {
+            atomic_fetch_add(&failed, 1);
+        }
+        if (!ok || mode != MODE_KEEP) {
+            hang_up(ssl);
+            ssl = NULL;
+        }
+    }
+    hang_up(ssl);
+    return NULL;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void make_request(const char *host, const char *path, size_t body)
+{
+    static const char start[] = "name=Ada&email=ada%40example.com&item=tea&message=";
+    size_t filler = body > sizeof start ? body - (sizeof start - 1) : 0;
+    request = malloc(body + 4096);
+    int head = snprintf(request, body + 4096,
+                        "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                        "Content-Length: %zu\r\n%s\r\n%s",
+                        path, host, sizeof start - 1 + filler,
+                        mode == MODE_KEEP ? "" : "Connection: close\r\n", start);
+    memset(request + head, 'x', filler);
+    request_len = (size_t)head + filler;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 8) {
+        fprintf(stderr, "usage: load HOST PORT new|resume|keep|shake CLIENTS SECONDS BODY PATH\n");
+        return 64;
+    }
+    static const char *const names[] = {"new", "resume", "keep", "shake"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(argv[3], names[i]) == 0) {
+            mode = i;
+        }
+    }
+    int clients = (int)strtol(argv[4], NULL, 10);
+    if (getaddrinfo(argv[1], argv[2], NULL, &target) != 0 || clients < 1 || clients > 1024) {
+        return 64;
+    }
+    make_request(argv[1], argv[7], strtoul(argv[6], NULL, 10));
+    context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_session_cache_mode(context,
+                                   SSL_SESS_CACHE_OFF); /* a session is reused where MODE says so only */
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    samples = calloc(SAMPLES, sizeof *samples);
+    double start = now();
+    deadline = start + strtod(argv[5], NULL);
+    pthread_t *threads = calloc((size_t)clients, sizeof *threads);
+    for (int i = 0; i < clients; i++) {
+        pthread_create(&threads[i], NULL, client, NULL);
+    }
+    for (int i = 0; i < clients; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    double took = now() - start;
+    size_t n = done < SAMPLES ? done : SAMPLES;
+    qsort(samples, n, sizeof *samples, by_size);
+    printf("%.1f %u %u %zu %zu\n", (double)done / took, n ? samples[n / 2] : 0, n ? samples[n * 99 / 100] : 0,
+           (size_t)done, (size_t)failed);
+    return done == 0;
+}

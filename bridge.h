@@ -190,6 +190,7 @@ struct field {
     struct buf type;     /* the sender's claim, "type/subtype" in lower case, or empty */
     struct buf charset;  /* what the sender's part (FORM_MULTIPART) says its value is in, or empty */
     bool file;           /* has a filename parameter; an empty one with no content is dropped at form_end() */
+    bool hidden;         /* was for the program, or is not wanted by the owner: stays out of the mail */
     unsigned repaired;
 };
 

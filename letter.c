@@ -234,6 +234,9 @@ bool letter_write(const struct message *m, struct sink *out)
     encode_qp_begin(&q, out);
     for (size_t i = 0; i < form_count(m->fields) && !q.failed; i++) {
         const struct field *f = form_field(m->fields, i);
+        if (f->hidden) {
+            continue;
+        }
         if (f->file) {
             put_upload(&q, f);
         } else {

@@ -376,7 +376,7 @@ static bool put_mixed(const struct message *m, struct buf *head, struct sink *ou
     bool ok = put_text_part(m, head, out);
     for (size_t i = 0; i < form_count(m->fields) && ok; i++) {
         const struct field *f = form_field(m->fields, i);
-        if (f->file) {
+        if (f->file && !f->hidden) {
             buf_fmt(head, "\n--%s\n", boundary);
             ok = put_upload(f, head, out);
         }
@@ -388,7 +388,8 @@ static bool put_mixed(const struct message *m, struct buf *head, struct sink *ou
 static bool has_upload(const struct message *m)
 {
     for (size_t i = 0; i < form_count(m->fields); i++) {
-        if (form_field(m->fields, i)->file) {
+        const struct field *f = form_field(m->fields, i);
+        if (f->file && !f->hidden) {
             return true;
         }
     }

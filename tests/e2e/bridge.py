@@ -22,18 +22,20 @@ WRAPPER = os.environ.get("FORMBRIDGE_WRAPPER", "").split()
 PATIENCE = float(os.environ.get("FORMBRIDGE_PATIENCE", "10"))
 
 
-given_ports = set()
+PORTS = 4000  # of each worker; all below those that the kernel gives to connections going out
+given_ports = (16000 + PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) + n % PORTS
+               for n in range(os.getpid() * 37 % PORTS, 1 << 30))
 
 
 def free_port():
-    """A port that nobody listens on, and that was not given out before: most are opened only later."""
-    while True:
+    """A port that nobody listens on, and that no other test was given: most are opened only later."""
+    for port in given_ports:
         with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        if port not in given_ports:
-            given_ports.add(port)
-            return port
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def make_certificate(directory, kind="ec", name="localhost", days=30, extra=()):

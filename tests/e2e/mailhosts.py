@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge import free_port  # noqa: F401
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = "buf log date tls der pem x509 x509_self value wire auth certext anchors trust dial talk smtp".split()
 NAME = "mail.example.com"
@@ -385,11 +387,6 @@ def assert_nothing_sent(server):
 
 
 # ---- real daemons -----------------------------------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 def wait_until(condition, seconds=20):

@@ -424,7 +424,7 @@ static void our_own_certificate_is_good_to_curl(void **state)
     output("openssl s_server -accept 127.0.0.1:0 -cert self.pem -key self-key.pem -tls1_2 -www -naccept 2 "
            ">s_server.log "
            "2>&1 & pid=$!; "
-           "for i in $(seq 50); do port=$(sed -n 's/^ACCEPT 127.0.0.1://p' s_server.log); [ \"$port\" ] && "
+           "for i in $(seq 200); do port=$(sed -n 's/^ACCEPT 127.0.0.1://p' s_server.log); [ \"$port\" ] && "
            "break; "
            "sleep 0.1; done; "
            "curl -sS --noproxy '*' --max-time 10 --cacert self.pem -o /dev/null -w '%{http_code} ' "

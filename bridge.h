@@ -1239,6 +1239,8 @@ DIR *spool_list(int directory);
 size_t spool_count(int directory);
 /* Writes all of it. false: errno says why. */
 bool spool_write(int fd, const void *bytes, size_t len);
+/* Makes a file that must not be there yet, whole or not at all; logs why not. */
+bool spool_write_new(const char *path, const struct buf *content, mode_t mode);
 /* Makes the name of a file or directory durable: syncs the directory that it is in. false: errno says why. */
 bool spool_sync_name(const char *path);
 /* The state beside a message in directory (s->queue or s->held). No file means that there is nothing to

@@ -43,23 +43,6 @@ static bool exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
-static bool write_new(const char *path, const struct buf *content, mode_t mode)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0) {
-        log_error("cannot make %s: %s", path, strerror(errno));
-        return false;
-    }
-    bool ok =
-        buf_ok(content) && write(fd, content->data, content->len) == (ssize_t)content->len && fsync(fd) == 0;
-    ok = close(fd) == 0 && ok;
-    if (!ok) {
-        log_error("cannot write %s: %s", path, strerror(errno));
-        unlink(path);
-    }
-    return ok;
-}
-
 static bool make_certificate(const struct demo *d)
 {
     static const char *const names[] = {"localhost"};
@@ -69,7 +52,7 @@ static bool make_certificate(const struct demo *d)
     buf_init(&key, 65536);
     bool ok = getrandom(random, sizeof random, 0) == (ssize_t)sizeof random &&
               x509_self_signed(names, COUNT(names), time(NULL), DAYS, random, &cert, &key) &&
-              write_new(d->key, &key, 0600) && write_new(d->cert, &cert, 0644);
+              spool_write_new(d->key, &key, 0600) && spool_write_new(d->cert, &cert, 0644);
     explicit_bzero(random, sizeof random);
     buf_free(&cert);
     buf_free(&key);
@@ -112,7 +95,7 @@ static bool make_password(struct demo *d, char hash[PASSWD_HASH_SIZE])
     unlink(d->secret); /* of a config that is gone */
     buf_borrow(&text, d->password, strlen(d->password));
     text.len = text.cap;
-    return write_new(d->secret, &text, 0600);
+    return spool_write_new(d->secret, &text, 0600);
 }
 
 static void read_password(struct demo *d)
@@ -158,7 +141,7 @@ static bool make_config(struct demo *d)
             "password = %s\n",
             free_port_from(FIRST_PORT), d->cert, d->key, d->dir, d->maildir, free_port_from(FIRST_POP_PORT),
             d->maildir, hash);
-    bool ok = write_new(d->config, &text, 0600);
+    bool ok = spool_write_new(d->config, &text, 0600);
     buf_free(&text);
     return ok;
 }

@@ -69,12 +69,18 @@ void dial_deadline(struct dial *d, unsigned seconds)
     d->deadline = now_ms() + (int64_t)seconds * 1000;
 }
 
+static bool in_time(struct dial *d, int64_t *left)
+{
+    *left = d->deadline - now_ms();
+    return *left > 0 || fail(d, "no answer within %u s%s", d->waiting, d->during);
+}
+
 static bool wait_for(struct dial *d, short events)
 {
     for (;;) {
-        int64_t left = d->deadline - now_ms();
-        if (left <= 0) {
-            return fail(d, "no answer within %u s%s", d->waiting, d->during);
+        int64_t left;
+        if (!in_time(d, &left)) {
+            return false;
         }
         struct pollfd p = {.fd = d->fd, .events = events};
         int n = poll(&p, 1, left > INT_MAX ? INT_MAX : (int)left);
@@ -109,7 +115,10 @@ static bool raw_write(struct dial *d, const unsigned char *p, size_t len)
 
 static bool raw_read(struct dial *d, unsigned char *p, size_t len, size_t *got)
 {
-    for (;;) {
+    for (int64_t left;;) {
+        if (!in_time(d, &left)) { /* a host that never stops talking would never have us wait */
+            return false;
+        }
         ssize_t n = recv(d->fd, p, len, 0);
         if (n > 0) {
             *got = (size_t)n;

@@ -31,19 +31,6 @@ static int describe(const char *path)
     return good ? EX_OK : EX_DATAERR;
 }
 
-static bool write_new(const char *path, const struct buf *content, mode_t mode)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    bool ok = fd >= 0 && spool_write(fd, content->data, content->len) && fsync(fd) == 0;
-    if (!ok) {
-        fprintf(stderr, "formbridge: cannot write %s: %s\n", path, strerror(errno));
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok;
-}
-
 static bool make_files(const struct mailself *m, const char *cert_path, const char *p12_path)
 {
     struct buf cert, p12;
@@ -53,7 +40,7 @@ static bool make_files(const struct mailself *m, const char *cert_path, const ch
     if (!ok) {
         fprintf(stderr, "formbridge: cannot make a certificate for %s: no memory\n", m->address);
     }
-    ok = ok && write_new(p12_path, &p12, 0600) && write_new(cert_path, &cert, 0644);
+    ok = ok && spool_write_new(p12_path, &p12, 0600) && spool_write_new(cert_path, &cert, 0644);
     buf_free(&cert);
     buf_free(&p12);
     return ok;

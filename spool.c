@@ -77,6 +77,20 @@ bool spool_write(int fd, const void *bytes, size_t len)
     return true;
 }
 
+bool spool_write_new(const char *path, const struct buf *content, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    bool ok = fd >= 0 && buf_ok(content) && spool_write(fd, content->data, content->len) && fsync(fd) == 0;
+    ok = fd >= 0 && close(fd) == 0 && ok;
+    if (!ok) {
+        log_error("cannot write %s: %s", path, buf_ok(content) ? strerror(errno) : "no memory");
+    }
+    if (!ok && fd >= 0) {
+        unlink(path);
+    }
+    return ok;
+}
+
 bool spool_sync_name(const char *path)
 {
     char parent[PATH_MAX];
@@ -113,7 +127,8 @@ static int open_private(int at, const char *name)
     }
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
-    if (fd >= 0 && (fstat(fd, &st) != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
+    if (fd >= 0 &&
+        (fstat(fd, &st) != 0 || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
         close(fd);
         errno = EPERM;
         return -1;
@@ -156,8 +171,10 @@ bool spool_open(struct spool *s, const char *path, char *why, size_t why_size)
         text_fmt(why, why_size,
                  errno == ENOENT
                      ? "spool %s: its parent directory does not exist; make it or set another spool"
-                 : errno == EPERM ? "spool %s: others than its owner may write there; chmod go-w it"
-                                  : "spool %s: %s; it must be a directory that we can write to",
+                 : errno == EPERM
+                     ? "spool %s: it must belong to the user of formbridge, and nobody else may write "
+                       "there; chown it, chmod go-w it"
+                     : "spool %s: %s; it must be a directory that we can write to",
                  path, strerror(errno));
         return false;
     }

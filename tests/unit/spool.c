@@ -363,6 +363,12 @@ static void a_spool_that_others_may_write_to_is_refused(void **state)
     assert_false(spool_open(&s, p->spool, why, sizeof why));
     assert_non_null(strstr(why, "chmod go-w"));
     chmod(p->spool, 0700);
+    if (geteuid() == 0) { /* only root can give it away */
+        assert_int_equal(chown(p->spool, 65533, (gid_t)-1), 0);
+        assert_false(spool_open(&s, p->spool, why, sizeof why));
+        assert_non_null(strstr(why, "chown"));
+        assert_int_equal(chown(p->spool, 0, (gid_t)-1), 0);
+    }
     text_fmt(path, sizeof path, "%s/queue", p->spool);
     chmod(path, 0702);
     assert_false(spool_open(&s, p->spool, why, sizeof why));

@@ -2003,7 +2003,13 @@ void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage 
 /* This front is gone, and its connections with it. Returns how many they were. */
 unsigned peers_forget(struct peers *p, unsigned front);
 
-/* ---- http.c: routes and answers; the only user of libmicrohttpd ------------------------------ */
+/* ---- request.c: one request and its answer ------------------------------------------------------
+ *
+ * What returns bool has queued an answer; false: it could not, and the connection ends, which is poor but
+ * honest. */
+
+struct MHD_Connection; /* libmicrohttpd's, which only request.c and http.c call */
+struct MHD_Daemon;
 
 struct visitor {
     struct sockaddr_storage addr;
@@ -2011,8 +2017,94 @@ struct visitor {
     char tls[96];                /* version, suite and curve; "": no TLS */
 };
 
-struct http;      /* the HTTP parser of one front */
-struct http_link; /* one connection to it */
+struct http { /* the HTTP of one front */
+    const struct conf *conf;
+    struct MHD_Daemon *daemon;
+    struct commits *commits;
+    struct http_link *adding; /* the one that http_add() is at work on */
+    size_t memory;            /* bytes of bodies, all requests together */
+    size_t waiting;           /* submissions with the commit thread */
+    bool draining;
+};
+
+struct http_link { /* one connection to it */
+    struct http *http;
+    struct visitor visitor;
+    void (*answered)(void *arg);
+    void (*ended)(void *arg);
+    void *arg;
+};
+
+enum request_stage {
+    REQUEST_NEW,
+    REQUEST_BODY,       /* its head will do, its body is being read */
+    REQUEST_COMMITTING, /* its submission belongs to the commit thread */
+    REQUEST_COMMITTED,
+    REQUEST_ANSWERED,
+};
+
+struct http_request {
+    struct http *http;
+    struct http_link *link;
+    struct MHD_Connection *connection;
+    enum request_stage stage;
+    const struct form_conf *form;
+    bool json;         /* the client wants JSON */
+    const char *allow; /* Access-Control-Allow-Origin, or NULL */
+    struct form *body;
+    size_t counted; /* of http->memory */
+    bool starved;   /* the body found no memory */
+    struct submission submission;
+};
+
+struct header {
+    const char *name, *value; /* value NULL: left out */
+};
+
+/* The value of a header of the request, or NULL. Lives as long as the request. */
+const char *request_header(const struct http_request *r, const char *name);
+/* A script says that it wants JSON; a browser's form post asks for text/html first. */
+bool request_wants_json(const struct http_request *r);
+/* An empty page for request_answer(); NULL: no memory. */
+struct buf *request_new_page(void);
+/* Answers with a page, or JSON if r->json, and one more header if value is not NULL. Takes page, which may be NULL or
+ * failed. */
+bool request_answer(struct http_request *r, unsigned status, struct buf *page, const char *name,
+                    const char *value);
+bool request_answer_empty(struct http_request *r, unsigned status, const struct header *more, size_t count);
+/* A refusal as page or JSON. what: NULL for the usual words of this status. */
+bool request_refuse(struct http_request *r, unsigned status, const char *what);
+bool request_refuse_with(struct http_request *r, unsigned status, const char *what, const char *name,
+                         const char *value);
+/* 503 with Retry-After: nothing is stored, and it may be different soon. */
+bool request_refuse_for_now(struct http_request *r, const char *what);
+/* A whole answer for a request that never reached libmicrohttpd: status line, headers, page. */
+void request_refusal(struct buf *out, unsigned status, const char *why);
+
+/* ---- cors.c: which web sites may send a form, and what their scripts are told ---------------- */
+
+/* May a page of the request's Origin post to r->form? Sets r->allow. */
+bool cors_allow(struct http_request *r);
+/* The answer where it may not. */
+bool cors_refuse(struct http_request *r);
+/* Answers OPTIONS. */
+bool cors_preflight(struct http_request *r);
+
+/* ---- submit.c: the life of one submission ----------------------------------------------------
+ *
+ * submit_begin(), submit_feed() for each piece, submit_end(); then r->stage is REQUEST_ANSWERED, or it is
+ * REQUEST_COMMITTING and submit_committed() is to be called when commit_collect() has given it back. */
+
+/* Judges the head of a POST to r->form. Without an answer r->stage is REQUEST_BODY. */
+bool submit_begin(struct http_request *r);
+void submit_feed(struct http_request *r, const void *bytes, size_t len);
+/* The body ends here. */
+bool submit_end(struct http_request *r);
+bool submit_committed(struct http_request *r);
+/* Gives the memory of the body back. */
+void submit_drop(struct http_request *r);
+
+/* ---- http.c: links and routes ----------------------------------------------------------------- */
 
 /* NULL: no memory. All of it lives on the caller's thread. */
 struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer);
@@ -2032,8 +2124,6 @@ void http_forget(struct http_link *l);
 void http_drain(struct http *h);
 /* Commits what waits; its answers are lost. */
 void http_stop(struct http *h);
-/* A whole answer for a request that never reached http: status line, headers, page. */
-void http_refusal(struct buf *out, unsigned status, const char *why);
 
 /* ---- plain.c: the answers on http_listen and admin_listen (pure but for one file) ------------ */
 

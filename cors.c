@@ -1,0 +1,50 @@
+/* Which web sites may send a form, and what a script of theirs is told of it (Fetch Standard, "CORS protocol"). */
+
+#include "bridge.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* No Origin, or an opaque one, says nothing (RFC 6454 §7.3): privacy settings and old browsers send that, and a
+ * real visitor is not to be turned away. */
+bool cors_allow(struct http_request *r)
+{
+    const char *origin = request_header(r, "Origin");
+    if (origin == NULL || strcmp(origin, "null") == 0) {
+        return true;
+    }
+    const char *host = request_header(r, "Host");
+    if (host != NULL && strncmp(origin, "https://", 8) == 0 && strcasecmp(origin + 8, host) == 0) {
+        r->allow = origin; /* our own pages: a form that is sent again after a 422 */
+        return true;
+    }
+    for (size_t i = 0; i < r->form->origin_count; i++) {
+        if (strcasecmp(origin, r->form->origins[i]) == 0) {
+            r->allow = origin;
+            return true;
+        }
+    }
+    if (r->form->origin_count == 0) {
+        r->allow = "*";
+        return true;
+    }
+    return false;
+}
+
+bool cors_refuse(struct http_request *r)
+{
+    return request_refuse(r, 403, "This form does not take posts from the page you came from.");
+}
+
+bool cors_preflight(struct http_request *r)
+{
+    if (!cors_allow(r)) {
+        return cors_refuse(r);
+    }
+    static const struct header more[] = {
+        {"Access-Control-Allow-Methods", "POST"},
+        {"Access-Control-Allow-Headers", "Accept, Content-Type"},
+        {"Access-Control-Max-Age", "86400"},
+    };
+    return request_answer_empty(r, 204, more, COUNT(more));
+}

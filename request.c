@@ -1,0 +1,158 @@
+/* One request and its answer: what was asked for in its head, and every way to answer it. With http.c the only
+ * user of libmicrohttpd. */
+
+#include "bridge.h"
+
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { RETRY_AFTER = 30 }; /* seconds, with a 503 */
+
+static const struct header headers[] = {
+    {"Strict-Transport-Security", "max-age=31536000"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cache-Control", "no-store"},
+    {"Vary", "Origin, Accept"},
+};
+
+/* ---- what was asked for ---------------------------------------------------------------------- */
+
+const char *request_header(const struct http_request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+bool request_wants_json(const struct http_request *r)
+{
+    const char *accept = request_header(r, "Accept");
+    if (accept == NULL) {
+        return false;
+    }
+    const char *json = strcasestr(accept, "application/json");
+    const char *html = strcasestr(accept, "text/html");
+    return json != NULL && (html == NULL || json < html);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void free_page(void *arg)
+{
+    struct buf *page = arg;
+    buf_free(page); /* wipes: a 422 page repeats what was typed */
+    free(page);
+}
+
+struct buf *request_new_page(void)
+{
+    struct buf *page = malloc(sizeof *page);
+    if (page != NULL) {
+        buf_init(page, PAGE_MAX);
+    }
+    return page;
+}
+
+static bool add_headers(struct MHD_Response *response, const struct header *h, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (h[i].value != NULL && MHD_add_response_header(response, h[i].name, h[i].value) != MHD_YES) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Adds what every answer has, and these headers, and queues it. Takes response, which may be NULL: no memory.
+ */
+static bool queue(struct http_request *r, unsigned status, struct MHD_Response *response,
+                  const struct header *more, size_t count)
+{
+    r->stage = REQUEST_ANSWERED;
+    stats_add(STAT_REQUESTS, 1);
+    if (status >= 400 && status < 500) {
+        stats_add(STAT_REFUSED, 1);
+    }
+    if (response == NULL) {
+        return false;
+    }
+    const struct header ours[] = {
+        {"Content-Security-Policy", page_csp()},
+        {"Access-Control-Allow-Origin", r->allow},
+        {"Connection", r->http->draining ? "close" : NULL},
+    };
+    bool ok = add_headers(response, headers, COUNT(headers)) && add_headers(response, ours, COUNT(ours)) &&
+              add_headers(response, more, count) &&
+              MHD_queue_response(r->connection, status, response) == MHD_YES;
+    MHD_destroy_response(response);
+    return ok;
+}
+
+bool request_answer(struct http_request *r, unsigned status, struct buf *page, const char *name,
+                    const char *value)
+{
+    struct MHD_Response *response = NULL;
+    if (page != NULL && buf_ok(page)) {
+        response =
+            MHD_create_response_from_buffer_with_free_callback_cls(page->len, page->data, free_page, page);
+    }
+    if (page != NULL && response == NULL) {
+        free_page(page);
+    }
+    const struct header more[] = {{"Content-Type", r->json ? "application/json" : "text/html; charset=utf-8"},
+                                  {name, value}};
+    return queue(r, status, response, more, COUNT(more));
+}
+
+bool request_answer_empty(struct http_request *r, unsigned status, const struct header *more, size_t count)
+{
+    return queue(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), more, count);
+}
+
+bool request_refuse_with(struct http_request *r, unsigned status, const char *what, const char *name,
+                         const char *value)
+{
+    struct buf *page = request_new_page();
+    if (page != NULL && r->json) {
+        page_json_error(page, what != NULL ? what : words_refusal(status)->what, NULL, 0);
+    } else if (page != NULL) {
+        page_error(page, status, NULL, what);
+    }
+    return request_answer(r, status, page, name, value);
+}
+
+bool request_refuse(struct http_request *r, unsigned status, const char *what)
+{
+    return request_refuse_with(r, status, what, NULL, NULL);
+}
+
+bool request_refuse_for_now(struct http_request *r, const char *what)
+{
+    char seconds[12];
+    text_fmt(seconds, sizeof seconds, "%d", RETRY_AFTER);
+    stats_add(STAT_COMMIT_FAILED, 1);
+    return request_refuse_with(r, 503, what, "Retry-After", seconds);
+}
+
+void request_refusal(struct buf *out, unsigned status, const char *why)
+{
+    struct buf page;
+    buf_init(&page, PAGE_MAX);
+    page_error(&page, status, NULL, why);
+    buf_fmt(out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n", status,
+            MHD_get_reason_phrase_for(status));
+    for (size_t i = 0; i < COUNT(headers); i++) {
+        buf_fmt(out, "%s: %s\r\n", headers[i].name, headers[i].value);
+    }
+    if (status == 503) {
+        buf_fmt(out, "Retry-After: %d\r\n", RETRY_AFTER);
+    }
+    buf_fmt(out, "Content-Security-Policy: %s\r\nContent-Length: %zu\r\n\r\n", page_csp(), page.len);
+    buf_put(out, page.data, page.len);
+    if (!buf_ok(&page)) {
+        out->failed = true;
+    }
+    buf_free(&page);
+    stats_add(STAT_REFUSED, 1);
+}

@@ -1,0 +1,198 @@
+/* The life of one submission: its head is judged, its body read, checked and handed to the commit thread, and the
+ * visitor told what became of it. */
+
+#include "bridge.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum { ERRORS_MAX = 64 }; /* things to mend that one answer lists */
+
+/* ---- the head and the body ------------------------------------------------------------------- */
+
+bool submit_begin(struct http_request *r)
+{
+    if (!cors_allow(r)) {
+        return cors_refuse(r);
+    }
+    const char *type = request_header(r, "Content-Type");
+    const char *length = request_header(r, "Content-Length");
+    uint64_t bytes;
+    struct buf boundary, charset;
+    enum form_kind kind;
+    buf_init(&boundary, 128);
+    buf_init(&charset, 128);
+    bool result = true;
+    if (length == NULL || !text_number(length, strlen(length), &bytes)) {
+        result = request_refuse(r, 411, NULL);
+    } else if (bytes > r->form->max_body) {
+        result = request_refuse(r, 413, NULL);
+    } else if (type == NULL || !form_content_type(type, &kind, &boundary, &charset)) {
+        result = request_refuse(r, 415, NULL);
+    } else {
+        const struct form_limits limits = {
+            .body = (size_t)bytes, .fields = r->http->conf->max_fields, .files = r->http->conf->max_files};
+        r->body = form_new(kind, &boundary, &charset, &limits);
+        r->stage = REQUEST_BODY;
+        if (r->body == NULL) {
+            r->starved = true;
+        }
+    }
+    buf_free(&boundary);
+    buf_free(&charset);
+    return result;
+}
+
+void submit_drop(struct http_request *r)
+{
+    form_free(r->body);
+    r->body = NULL;
+    r->http->memory -= r->counted;
+    r->counted = 0;
+}
+
+/* What a form holds counts as it grows, not as it announces itself: an announcement costs the sender nothing. */
+void submit_feed(struct http_request *r, const void *bytes, size_t len)
+{
+    if (r->body == NULL || form_error(r->body) != FORM_OK) {
+        return; /* the rest is read and forgotten, so that the answer can be read */
+    }
+    form_feed(r->body, bytes, len);
+    size_t holds = form_memory(r->body);
+    r->http->memory += holds - r->counted;
+    r->counted = holds;
+    if (r->http->memory > r->http->conf->max_memory) {
+        submit_drop(r);
+        r->starved = true;
+        log_warn("a submission found no memory: max_memory is reached by those being read");
+    }
+}
+
+/* ---- a complete body ------------------------------------------------------------------------- */
+
+static bool is_blank(const struct buf *b)
+{
+    for (size_t i = 0; i < b->len; i++) {
+        if (strchr(" \t\r\n", b->data[i]) == NULL || b->data[i] == '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_value(struct form *f, const char *name)
+{
+    for (size_t i = 0; i < form_count(f); i++) {
+        struct field *field = form_field(f, i);
+        if (buf_equal(&field->name, name) && !is_blank(&field->value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t find_errors(const struct http_request *r, struct page_error *errors)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->form->required_count && n < ERRORS_MAX; i++) {
+        if (!has_value(r->body, r->form->required[i])) {
+            errors[n++] = (struct page_error){.field = r->form->required[i],
+                                              .code = "REQUIRED_FIELD_MISSING",
+                                              .message = "Please fill this in."};
+        }
+    }
+    return n;
+}
+
+static bool refuse_fields(struct http_request *r, const struct page_error *errors, size_t count)
+{
+    struct buf *page = request_new_page();
+    if (page != NULL && r->json) {
+        page_json_error(page, words(W_INVALID), errors, count);
+    } else if (page != NULL) {
+        page_invalid(page, r->form, r->body, errors, count);
+    }
+    return request_answer(r, 422, page, NULL, NULL);
+}
+
+static bool refuse_body(struct http_request *r)
+{
+    switch (form_error(r->body)) {
+    case FORM_TOO_MANY:
+    case FORM_TOO_LARGE: return request_refuse(r, 413, form_why(r->body));
+    case FORM_NO_MEMORY: return request_refuse_for_now(r, NULL);
+    default: return request_refuse(r, 400, form_why(r->body));
+    }
+}
+
+/* Hands the submission to the commit thread; http.c wakes the connection when it is durable. */
+static bool commit(struct http_request *r)
+{
+    struct http *h = r->http;
+    struct submission *s = &r->submission;
+    unsigned char random[8];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random ||
+        getrandom(s->message.seed, sizeof s->message.seed, 0) != (ssize_t)sizeof s->message.seed) {
+        return request_refuse_for_now(r, NULL);
+    }
+    spool_ref(s->ref, random);
+    s->owner = r;
+    s->message.hostname = h->conf->hostname;
+    s->message.form = r->form->name;
+    s->message.ref = s->ref;
+    s->message.time = time(NULL);
+    s->message.from = r->form->from;
+    s->message.to = r->form->to;
+    s->message.to_count = r->form->to_count;
+    s->message.subject = r->form->subject;
+    s->message.reply_to = r->form->reply_to;
+    s->message.peer = r->link->visitor.text;
+    s->message.protocol = "HTTPS";
+    s->message.tls = r->link->visitor.tls;
+    s->message.fields = r->body;
+    s->seal = r->form->seal;
+    r->stage = REQUEST_COMMITTING;
+    commit_submit(h->commits, s);
+    return true;
+}
+
+bool submit_end(struct http_request *r)
+{
+    if (r->starved) {
+        return request_refuse_for_now(r, NULL);
+    }
+    if (!form_end(r->body)) {
+        return refuse_body(r);
+    }
+    struct page_error errors[ERRORS_MAX];
+    size_t count = find_errors(r, errors);
+    return count > 0 ? refuse_fields(r, errors, count) : commit(r);
+}
+
+bool submit_committed(struct http_request *r)
+{
+    const struct submission *s = &r->submission;
+    if (s->draft.error != 0) {
+        log_error("form %s: a submission could not be stored and was answered 503: %s", r->form->name,
+                  strerror(s->draft.error));
+        stats_set(STAT_COMMIT_FAILED_AT, time(NULL));
+        return request_refuse_for_now(r, NULL);
+    }
+    stats_add(STAT_COMMITTED, 1);
+    stats_set(STAT_COMMIT_FAILED_AT, 0);
+    log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name, (unsigned long long)s->draft.size);
+    struct buf *page = request_new_page();
+    if (page == NULL) {
+        return false;
+    }
+    if (r->json) {
+        page_json_ok(page, s->ref, r->form->success);
+        return request_answer(r, 200, page, NULL, NULL);
+    }
+    page_receipt(page, r->form, s->ref, s->message.time);
+    if (r->form->success == NULL) {
+        return request_answer(r, 200, page, NULL, NULL);
+    }
+    return request_answer(r, 303, page, "Location", r->form->success);
+}

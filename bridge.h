@@ -833,6 +833,95 @@ bool value_template(const char *text);
 /* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
 bool value_pin(const char *text, unsigned char pin[32]);
 
+/* ---- words.c, words_en.c, words_de.c …: every sentence that a person reads on a page (pure) ------
+ *
+ * A language is a file with all its sentences and a row in words.c. */
+
+enum language {
+    LANGUAGE_EN,
+    LANGUAGE_DE,
+    LANGUAGE_FR,
+    LANGUAGE_ES,
+    LANGUAGES,
+    LANGUAGE_AUTO = LANGUAGES, /* none is named: ask the next source. Never to be given to words() */
+};
+
+enum word {
+    W_COLON, /* between a label and what is said of it */
+    W_UNNAMED,
+    W_REQUIRED,
+    W_FILL_IN,
+    W_BACK,
+    W_SEND,
+    W_RECEIVED,
+    W_RECEIVED_LEAD,
+    W_RECEIPT,
+    W_KEEP,
+    W_RECEIVED_AT,
+    W_INVALID,
+    W_INVALID_LEAD,
+    W_INVALID_LOST,
+    W_INVALID_LIST,
+    W_FILE_AGAIN,
+    W_FILE_WAS,
+    W_FILE_HINT,
+    W_ERROR,
+    W_NOTHING_STORED,
+    W_ABOUT,
+    W_ABOUT_LEAD,
+    W_ABOUT_DATA,
+    W_ABOUT_FORM,
+    W_ABOUT_FORM_LEAD,
+    W_ABOUT_FORM_OWNER,
+    W_DEMO,
+    W_DEMO_KICKER,
+    W_DEMO_LEAD,
+    W_DEMO_NAME,
+    W_DEMO_EMAIL,
+    W_DEMO_EMAIL_HINT,
+    W_DEMO_ITEM,
+    W_DEMO_ITEM_1,
+    W_DEMO_ITEM_2,
+    W_DEMO_ITEM_3,
+    W_DEMO_ITEM_4,
+    W_DEMO_CHOOSE,
+    W_DEMO_QUANTITY,
+    W_DEMO_MESSAGE,
+    W_DEMO_PHOTO,
+    W_DEMO_PHOTO_HINT,
+    W_DEMO_CONSENT,
+    W_DEMO_SEND,
+    WORDS_COUNT
+};
+
+enum { REFUSALS = 10 }; /* statuses with words of their own */
+
+struct refusal { /* what an HTTP status means to a person, and what to do now */
+    unsigned status;
+    const char *title;
+    const char *what;
+    const char *advice;
+};
+
+struct words_language {
+    const char *tag; /* BCP 47, for lang and Content-Language */
+    const char *dir; /* "ltr" or "rtl" */
+    const char *texts[WORDS_COUNT];
+    struct refusal refusals[REFUSALS]; /* the same statuses in every language, ascending */
+};
+extern const struct words_language words_en, words_de, words_fr, words_es;
+
+/* Plain text, static, to be escaped when written. {} in it is where an argument goes. */
+const char *words(enum language language, enum word id);
+const char *words_tag(enum language language);
+const char *words_dir(enum language language);
+/* Static; for a status without an entry the general one of its class. */
+const struct refusal *words_refusal(enum language language, unsigned status);
+/* The language of a tag such as "de" or "fr-CA"; LANGUAGE_AUTO: none of ours. */
+enum language words_language(const char *tag, size_t len);
+/* What an Accept-Language value (RFC 9110 §12.5.4) likes best of what we have; LANGUAGE_AUTO: nothing. */
+enum language words_accept(const char *header, size_t len);
+
 /* ---- confread.c: the config file as sections of keys; the only user of inih (pure) ----------- */
 
 struct confread_key {
@@ -930,8 +1019,9 @@ struct form_conf {
     size_t target_count;
     char **required;
     size_t required_count;
-    char *success; /* URL, NULL: our own receipt page */
-    char *title;   /* what pages call the form */
+    char *success;          /* URL, NULL: our own receipt page */
+    char *title;            /* what pages call the form */
+    enum language language; /* LANGUAGE_AUTO: the visitor's */
     uint64_t max_body;
     bool alert;        /* no form of visitors: where the mails of alert.c go */
     char **encrypt_to; /* PEM files; none: no encryption */
@@ -989,63 +1079,6 @@ struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
 /* The same, or that of the alerts: where a message in the spool goes. */
 struct form_conf *conf_route(const struct conf *c, const char *name);
 
-/* ---- words.c: every sentence that a person reads on a page ----------------------------------- */
-
-enum word {
-    W_LANG,
-    W_UNNAMED,
-    W_REQUIRED,
-    W_BACK,
-    W_SEND,
-    W_RECEIVED,
-    W_RECEIVED_LEAD,
-    W_RECEIPT,
-    W_KEEP,
-    W_RECEIVED_AT,
-    W_INVALID,
-    W_INVALID_LEAD,
-    W_INVALID_LOST,
-    W_INVALID_LIST,
-    W_FILE_AGAIN,
-    W_FILE_WAS,
-    W_FILE_HINT,
-    W_ERROR,
-    W_NOTHING_STORED,
-    W_ABOUT,
-    W_ABOUT_LEAD,
-    W_ABOUT_DATA,
-    W_ABOUT_FORM,
-    W_ABOUT_FORM_LEAD,
-    W_ABOUT_FORM_OWNER,
-    W_DEMO,
-    W_DEMO_KICKER,
-    W_DEMO_LEAD,
-    W_DEMO_NAME,
-    W_DEMO_EMAIL,
-    W_DEMO_EMAIL_HINT,
-    W_DEMO_ITEM,
-    W_DEMO_CHOOSE,
-    W_DEMO_QUANTITY,
-    W_DEMO_MESSAGE,
-    W_DEMO_PHOTO,
-    W_DEMO_PHOTO_HINT,
-    W_DEMO_CONSENT,
-    W_DEMO_SEND,
-    WORDS_COUNT
-};
-
-/* Plain text, static, to be escaped when written. {} in it is where an argument goes. */
-const char *words(enum word id);
-
-struct refusal { /* what an HTTP status means to a person, and what to do now */
-    unsigned status;
-    const char *title;
-    const char *what;
-    const char *advice;
-};
-/* Static; for a status without an entry the general one of its class. */
-const struct refusal *words_refusal(unsigned status);
-
 /* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
 
 struct span { /* bytes that somebody else owns */
@@ -1063,6 +1096,23 @@ void html_sentence(struct buf *out, const char *text, struct span arg);
 void html_paragraph(struct buf *out, const char *class, const char *text);
 /* ` name="value"`. */
 void html_attribute(struct buf *out, const char *name, struct span value);
+
+/* ---- frame.c: what every page of ours begins and ends with, and how it looks (pure) ---------- */
+
+struct page_style { /* how a page is to be written */
+    enum language language;
+    const struct form_conf *form; /* NULL: of no form */
+};
+
+/* The style sheet, as it stands between <style> and </style>. Static. */
+const char *frame_style(size_t *len);
+enum frame_mark { MARK_NONE, MARK_DONE, MARK_STOP };
+/* Up to the heading. kicker, the small line above it, may be empty. */
+void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mark, struct span kicker,
+                struct span heading);
+void frame_close(struct buf *out);
+/* A way back to the site, where the config knows it. */
+void frame_way_back(struct buf *out, const struct page_style *s);
 
 /* ---- page.c: the HTML and JSON that people and scripts get (pure) -------------------------------
  *
@@ -1082,24 +1132,31 @@ struct page_error {      /* one thing to mend in a form */
 /* The Content-Security-Policy of our pages: default-src 'none' and the hash of the one style sheet. Static;
  * the first call computes it, so not from two threads. */
 const char *page_csp(void);
-/* After success, when the form has no `success` URL. */
-void page_receipt(struct buf *out, const struct form_conf *f, const char *ref, int64_t time);
-/* Any refusal: what it means, whether anything was stored (never), what to do now. title or what NULL: our
- * own words for this status. */
-void page_error(struct buf *out, unsigned status, const char *title, const char *what);
+/* After success, when the form has no `success` URL. All but page_about() and page_error() need s->form. */
+void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time);
+
+struct page_reason {                   /* why a request is refused; NULL: the usual words of its status */
+    const char *title, *what, *advice; /* in the language of the page */
+    const char *detail;                /* for whoever made the form, in English; NULL: none */
+};
+/* Any refusal: what it means, whether anything was stored (never), what to do now. why may be NULL. */
+void page_error(struct buf *out, const struct page_style *s, unsigned status, const struct page_reason *why);
 /* 422: what to mend, and the same form again with everything that was typed (files excepted, and said so).
  * Above 64 kB of text the form is left out and the visitor sent to the Back button. */
-void page_invalid(struct buf *out, const struct form_conf *f, struct form *typed,
+void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
                   const struct page_error *errors, size_t count);
-/* GET / (f NULL): what this server is. GET /f/NAME: what this address is for. */
-void page_about(struct buf *out, const struct conf *c, const struct form_conf *f);
+/* GET / (s->form NULL): what this server is. GET /f/NAME: what this address is for. */
+void page_about(struct buf *out, const struct page_style *s, const struct conf *c);
 /* GET /f/NAME in the demo: an order form with the fields name, email, item, quantity, message, photo,
  * consent. */
-void page_demo(struct buf *out, const struct form_conf *f);
+void page_demo(struct buf *out, const struct page_style *s);
 /* {"ok":true,"id":REF,"next":URL}; next NULL: "". */
 void page_json_ok(struct buf *out, const char *ref, const char *next);
 /* {"error":WHAT,"errors":[{"field","code","message"}]} */
 void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
+/* The same for any refusal: error is why->what, or else why->detail, or else the usual words. */
+void page_json_refusal(struct buf *out, const struct page_style *s, unsigned status,
+                       const struct page_reason *why);
 
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 
@@ -2049,8 +2106,9 @@ struct http_request {
     struct MHD_Connection *connection;
     enum request_stage stage;
     const struct form_conf *form;
-    bool json;         /* the client wants JSON */
-    const char *allow; /* Access-Control-Allow-Origin, or NULL */
+    bool json;              /* the client wants JSON */
+    enum language language; /* of its pages */
+    const char *allow;      /* Access-Control-Allow-Origin, or NULL */
     struct form *body;
     size_t counted; /* of http->memory */
     bool starved;   /* the body found no memory */
@@ -2065,6 +2123,9 @@ struct header {
 const char *request_header(const struct http_request *r, const char *name);
 /* A script says that it wants JSON; a browser's form post asks for text/html first. */
 bool request_wants_json(const struct http_request *r);
+/* Which language the answer is in: that of the form's config, or what the browser prefers. */
+enum language request_language(const struct http_request *r);
+struct page_style request_style(const struct http_request *r);
 /* An empty page for request_answer(); NULL: no memory. */
 struct buf *request_new_page(void);
 /* Answers with a page, or JSON if r->json, and one more header if value is not NULL. Takes page, which may be NULL or
@@ -2072,12 +2133,13 @@ struct buf *request_new_page(void);
 bool request_answer(struct http_request *r, unsigned status, struct buf *page, const char *name,
                     const char *value);
 bool request_answer_empty(struct http_request *r, unsigned status, const struct header *more, size_t count);
-/* A refusal as page or JSON. what: NULL for the usual words of this status. */
-bool request_refuse(struct http_request *r, unsigned status, const char *what);
-bool request_refuse_with(struct http_request *r, unsigned status, const char *what, const char *name,
-                         const char *value);
+/* A refusal as page or JSON. detail: for whoever made the form, or NULL. */
+bool request_refuse(struct http_request *r, unsigned status, const char *detail);
+/* why: NULL for the usual words of this status. */
+bool request_refuse_with(struct http_request *r, unsigned status, const struct page_reason *why,
+                         const char *name, const char *value);
 /* 503 with Retry-After: nothing is stored, and it may be different soon. */
-bool request_refuse_for_now(struct http_request *r, const char *what);
+bool request_refuse_for_now(struct http_request *r);
 /* A whole answer for a request that never reached libmicrohttpd: status line, headers, page. */
 void request_refusal(struct buf *out, unsigned status, const char *why);
 

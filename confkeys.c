@@ -19,9 +19,10 @@ static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_from, set_flag, set_host, set_listen, set_listen_local, set_number,
-    set_origins, set_path, set_password, set_paths, set_pins, set_profile, set_reply_to, set_seconds,
-    set_server, set_size, set_targets, set_template, set_text, set_tls, set_url, set_user, set_words;
+static setter set_addresses, set_from, set_flag, set_host, set_language, set_listen, set_listen_local,
+    set_number, set_origins, set_path, set_password, set_paths, set_pins, set_profile, set_reply_to,
+    set_seconds, set_server, set_size, set_targets, set_template, set_text, set_tls, set_url, set_user,
+    set_words;
 
 struct setting {
     enum kind kind;
@@ -117,6 +118,8 @@ static const struct setting keys[] = {
      "the page that the visitor sees afterwards", NULL, NULL},
     {FORM, "title", set_text, ONE(form_conf, title), NULL, "the name of the form",
      "what pages call the form", NULL, NULL},
+    {FORM, "language", set_language, ONE(form_conf, language), "auto", NULL,
+     "the language of pages and messages: auto, en, de, fr or es", NULL, NULL},
     {FORM, "max_body", set_size, ONE(form_conf, max_body), NULL, "max_body of [bridge]",
      "the most bytes in one post of this form", "1k", "1G"},
     {FORM, "encrypt_to", set_paths, LIST(form_conf, encrypt_to, encrypt_count), NULL, "no encryption",
@@ -271,6 +274,18 @@ static void set_tls(struct value *v)
               "is neither implicit (TLS from the first byte) nor starttls; there is no way without TLS");
     }
     store_flag(v, starttls);
+}
+
+static void set_language(struct value *v)
+{
+    enum language l = LANGUAGE_AUTO;
+    if (strcmp(v->text, "auto") != 0) {
+        l = words_language(v->text, strlen(v->text));
+        if (l == LANGUAGE_AUTO || strcmp(v->text, words_tag(l)) != 0) {
+            wrong(v, v->text, "is no language that is known here: write auto, en, de, fr or es");
+        }
+    }
+    memcpy(member(v), &l, sizeof(l));
 }
 
 static void set_text(struct value *v)

@@ -33,7 +33,7 @@ bool cors_allow(struct http_request *r)
 
 bool cors_refuse(struct http_request *r)
 {
-    return request_refuse(r, 403, "This form does not take posts from the page you came from.");
+    return request_refuse(r, 403, NULL);
 }
 
 bool cors_preflight(struct http_request *r)

@@ -18,12 +18,13 @@ enum {
 
 static bool answer_get(struct http_request *r)
 {
+    struct page_style style = request_style(r);
     struct buf *page = request_new_page();
     r->json = false;
     if (page != NULL && r->form != NULL && r->http->conf->demo) {
-        page_demo(page, r->form);
+        page_demo(page, &style);
     } else if (page != NULL) {
-        page_about(page, r->http->conf, r->form);
+        page_about(page, &style, r->http->conf);
     }
     return request_answer(r, 200, page, NULL, NULL);
 }
@@ -31,6 +32,7 @@ static bool answer_get(struct http_request *r)
 static bool begin_request(struct http_request *r, const char *url, const char *method)
 {
     r->json = request_wants_json(r);
+    r->language = request_language(r);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (strcmp(url, "/") == 0) {
         r->form = r->http->conf->demo ? r->http->conf->forms : NULL;
@@ -42,6 +44,7 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
     if (r->form == NULL) {
         return request_refuse(r, 404, NULL);
     }
+    r->language = request_language(r); /* the form's config may name it */
     if (strcmp(method, "POST") == 0) {
         return submit_begin(r);
     }

@@ -15,7 +15,7 @@ static const struct header headers[] = {
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
     {"Cache-Control", "no-store"},
-    {"Vary", "Origin, Accept"},
+    {"Vary", "Origin, Accept, Accept-Language"},
 };
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
@@ -34,6 +34,21 @@ bool request_wants_json(const struct http_request *r)
     const char *json = strcasestr(accept, "application/json");
     const char *html = strcasestr(accept, "text/html");
     return json != NULL && (html == NULL || json < html);
+}
+
+enum language request_language(const struct http_request *r)
+{
+    const char *accept = request_header(r, "Accept-Language");
+    enum language l = r->form != NULL ? r->form->language : LANGUAGE_AUTO;
+    if (l == LANGUAGE_AUTO && accept != NULL) {
+        l = words_accept(accept, strlen(accept));
+    }
+    return l != LANGUAGE_AUTO ? l : LANGUAGE_EN;
+}
+
+struct page_style request_style(const struct http_request *r)
+{
+    return (struct page_style){.language = r->language, .form = r->form};
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -101,6 +116,7 @@ bool request_answer(struct http_request *r, unsigned status, struct buf *page, c
         free_page(page);
     }
     const struct header more[] = {{"Content-Type", r->json ? "application/json" : "text/html; charset=utf-8"},
+                                  {"Content-Language", words_tag(r->language)},
                                   {name, value}};
     return queue(r, status, response, more, COUNT(more));
 }
@@ -110,38 +126,44 @@ bool request_answer_empty(struct http_request *r, unsigned status, const struct 
     return queue(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), more, count);
 }
 
-bool request_refuse_with(struct http_request *r, unsigned status, const char *what, const char *name,
-                         const char *value)
+bool request_refuse_with(struct http_request *r, unsigned status, const struct page_reason *why,
+                         const char *name, const char *value)
 {
+    struct page_style style = request_style(r);
     struct buf *page = request_new_page();
     if (page != NULL && r->json) {
-        page_json_error(page, what != NULL ? what : words_refusal(status)->what, NULL, 0);
+        page_json_refusal(page, &style, status, why);
     } else if (page != NULL) {
-        page_error(page, status, NULL, what);
+        page_error(page, &style, status, why);
     }
     return request_answer(r, status, page, name, value);
 }
 
-bool request_refuse(struct http_request *r, unsigned status, const char *what)
+bool request_refuse(struct http_request *r, unsigned status, const char *detail)
 {
-    return request_refuse_with(r, status, what, NULL, NULL);
+    const struct page_reason why = {.detail = detail};
+    return request_refuse_with(r, status, &why, NULL, NULL);
 }
 
-bool request_refuse_for_now(struct http_request *r, const char *what)
+bool request_refuse_for_now(struct http_request *r)
 {
     char seconds[12];
     text_fmt(seconds, sizeof seconds, "%d", RETRY_AFTER);
     stats_add(STAT_COMMIT_FAILED, 1);
-    return request_refuse_with(r, 503, what, "Retry-After", seconds);
+    return request_refuse_with(r, 503, NULL, "Retry-After", seconds);
 }
 
 void request_refusal(struct buf *out, unsigned status, const char *why)
 {
     struct buf page;
     buf_init(&page, PAGE_MAX);
-    page_error(&page, status, NULL, why);
-    buf_fmt(out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n", status,
-            MHD_get_reason_phrase_for(status));
+    const struct page_style style = {.language = LANGUAGE_EN}; /* the head was not read */
+    const struct page_reason reason = {.detail = why};
+    page_error(&page, &style, status, &reason);
+    buf_fmt(out,
+            "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: text/html; "
+            "charset=utf-8\r\nContent-Language: %s\r\n",
+            status, MHD_get_reason_phrase_for(status), words_tag(style.language));
     for (size_t i = 0; i < COUNT(headers); i++) {
         buf_fmt(out, "%s: %s\r\n", headers[i].name, headers[i].value);
     }

@@ -99,7 +99,7 @@ static size_t find_errors(const struct http_request *r, struct page_error *error
         if (!has_value(r->body, r->form->required[i])) {
             errors[n++] = (struct page_error){.field = r->form->required[i],
                                               .code = "REQUIRED_FIELD_MISSING",
-                                              .message = "Please fill this in."};
+                                              .message = words(r->language, W_FILL_IN)};
         }
     }
     return n;
@@ -107,11 +107,12 @@ static size_t find_errors(const struct http_request *r, struct page_error *error
 
 static bool refuse_fields(struct http_request *r, const struct page_error *errors, size_t count)
 {
+    struct page_style style = request_style(r);
     struct buf *page = request_new_page();
     if (page != NULL && r->json) {
-        page_json_error(page, words(W_INVALID), errors, count);
+        page_json_error(page, words(r->language, W_INVALID), errors, count);
     } else if (page != NULL) {
-        page_invalid(page, r->form, r->body, errors, count);
+        page_invalid(page, &style, r->body, errors, count);
     }
     return request_answer(r, 422, page, NULL, NULL);
 }
@@ -121,7 +122,7 @@ static bool refuse_body(struct http_request *r)
     switch (form_error(r->body)) {
     case FORM_TOO_MANY:
     case FORM_TOO_LARGE: return request_refuse(r, 413, form_why(r->body));
-    case FORM_NO_MEMORY: return request_refuse_for_now(r, NULL);
+    case FORM_NO_MEMORY: return request_refuse_for_now(r);
     default: return request_refuse(r, 400, form_why(r->body));
     }
 }
@@ -134,7 +135,7 @@ static bool commit(struct http_request *r)
     unsigned char random[8];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random ||
         getrandom(s->message.seed, sizeof s->message.seed, 0) != (ssize_t)sizeof s->message.seed) {
-        return request_refuse_for_now(r, NULL);
+        return request_refuse_for_now(r);
     }
     spool_ref(s->ref, random);
     s->owner = r;
@@ -160,7 +161,7 @@ static bool commit(struct http_request *r)
 bool submit_end(struct http_request *r)
 {
     if (r->starved) {
-        return request_refuse_for_now(r, NULL);
+        return request_refuse_for_now(r);
     }
     if (!form_end(r->body)) {
         return refuse_body(r);
@@ -177,7 +178,7 @@ bool submit_committed(struct http_request *r)
         log_error("form %s: a submission could not be stored and was answered 503: %s", r->form->name,
                   strerror(s->draft.error));
         stats_set(STAT_COMMIT_FAILED_AT, time(NULL));
-        return request_refuse_for_now(r, NULL);
+        return request_refuse_for_now(r);
     }
     stats_add(STAT_COMMITTED, 1);
     stats_set(STAT_COMMIT_FAILED_AT, 0);
@@ -190,7 +191,8 @@ bool submit_committed(struct http_request *r)
         page_json_ok(page, s->ref, r->form->success);
         return request_answer(r, 200, page, NULL, NULL);
     }
-    page_receipt(page, r->form, s->ref, s->message.time);
+    const struct page_style style = request_style(r);
+    page_receipt(page, &style, s->ref, s->message.time);
     if (r->form->success == NULL) {
         return request_answer(r, 200, page, NULL, NULL);
     }

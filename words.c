@@ -1,101 +1,158 @@
-/* Every sentence that a person reads on a page, in one place. */
+/*
+ * Which language, and what is said in it. Pure.
+ *
+ * A further language is a file like words_en.c and a row here.
+ */
 
 #include "bridge.h"
 
-static const char *const texts[WORDS_COUNT] = {
-    [W_LANG] = "en",
-    [W_UNNAMED] = "Unnamed field",
-    [W_REQUIRED] = "(required)",
-    [W_BACK] = "Back to {}",
-    [W_SEND] = "Send again",
-    [W_RECEIVED] = "Thank you",
-    [W_RECEIVED_LEAD] =
-        "Your message was received and is stored safely. It is now on its way to the recipient.",
-    [W_RECEIPT] = "Your receipt number",
-    [W_KEEP] = "Keep this number: with it your message can be found again.",
-    [W_RECEIVED_AT] = "Received {}",
-    [W_INVALID] = "Please check your entries",
-    [W_INVALID_LEAD] =
-        "Nothing was sent yet. What you typed is still here: correct the marked fields, then send again.",
-    [W_INVALID_LOST] =
-        "Nothing was sent yet. Your text is too long to be shown here again. Use the Back button of "
-        "your browser: the form with what you typed should still be there. Correct it and send again.",
-    [W_INVALID_LIST] = "To correct",
-    [W_FILE_AGAIN] = "Choose {} again",
-    [W_FILE_WAS] = "You had chosen: {}",
-    [W_FILE_HINT] = "Files cannot be kept from one try to the next.",
-    [W_ERROR] = "Error {}",
-    [W_NOTHING_STORED] = "Nothing was stored and nothing was sent.",
-    [W_ABOUT] = "Web forms, delivered safely",
-    [W_ABOUT_LEAD] =
-        "{} receives forms that visitors fill in on other web sites and delivers them to the owners of "
-        "those sites.",
-    [W_ABOUT_DATA] =
-        "What you send travels encrypted, is stored before it is confirmed, and is shown to nobody else. "
-        "There is nothing to see or to log in to here: please fill in the form on the site you came from.",
-    [W_ABOUT_FORM] = "This address receives a form",
-    [W_ABOUT_FORM_LEAD] =
-        "What visitors fill in on the web site is sent to this address and delivered from here. The form "
-        "itself is on the web site: please fill it in there.",
-    [W_ABOUT_FORM_OWNER] = "Is this your form? Then this address belongs into its action attribute, with "
-                           "method=\"post\".",
-    [W_DEMO] = "Order form",
-    [W_DEMO_KICKER] = "Demonstration",
-    [W_DEMO_LEAD] =
-        "This is the demonstration of formbridge. An order that you send here becomes a mail in a mailbox on "
-        "the computer that runs it, and goes nowhere else.",
-    [W_DEMO_NAME] = "Name",
-    [W_DEMO_EMAIL] = "Email",
-    [W_DEMO_EMAIL_HINT] = "A reply to the order will go to this address.",
-    [W_DEMO_ITEM] = "Item",
-    [W_DEMO_CHOOSE] = "Please choose",
-    [W_DEMO_QUANTITY] = "Quantity",
-    [W_DEMO_MESSAGE] = "Message",
-    [W_DEMO_PHOTO] = "Photo",
-    [W_DEMO_PHOTO_HINT] = "A picture or any other file, delivered as an attachment.",
-    [W_DEMO_CONSENT] = "I agree that these details are used to answer my order.",
-    [W_DEMO_SEND] = "Send order",
+#include <string.h>
+
+static const struct words_language *const languages[LANGUAGES] = {
+    [LANGUAGE_EN] = &words_en,
+    [LANGUAGE_DE] = &words_de,
+    [LANGUAGE_FR] = &words_fr,
+    [LANGUAGE_ES] = &words_es,
 };
 
-const char *words(enum word id)
+const char *words(enum language language, enum word id)
 {
-    return texts[id];
+    return languages[language]->texts[id];
 }
 
-#define GO_BACK "Use the Back button of your browser: what you typed should still be there. "
+const char *words_tag(enum language language)
+{
+    return languages[language]->tag;
+}
+
+const char *words_dir(enum language language)
+{
+    return languages[language]->dir;
+}
 
 /* The first entry stands for every 4xx that is not listed, the last for every 5xx. */
-static const struct refusal refusals[] = {
-    {400, "That could not be read", "What arrived here is not a complete form.",
-     GO_BACK "Then send it again. If that does not help, please tell the owner of the web site."},
-    {403, "Not accepted from there", "This form may not be sent from the page or place it was sent from.",
-     "Please open the form on its own web site and send it from there."},
-    {404, "Nothing here", "There is no form at this address.",
-     "Please go back to the web site you came from. If its form led you here, tell the owner that the "
-     "address in it is wrong."},
-    {405, "That does not work here", "This address receives forms and nothing else.",
-     "Please open the form on its web site and send it from there."},
-    {408, "That took too long", "The form did not arrive in time.",
-     GO_BACK "Then send it again, if you can over a better connection or with smaller files."},
-    {411, "That could not be read", "The length of the form was not stated.",
-     "Please send the form with an ordinary web browser."},
-    {413, "Too large", "The form, or a file in it, is larger than is accepted here.",
-     GO_BACK "Choose smaller or fewer files, or shorten the text, then send it again."},
-    {415, "That could not be read", "The form arrived in a format that is not understood here.",
-     "Please send the form with an ordinary web browser. If you did, tell the owner of the web site."},
-    {429, "Too often", "Too many forms came from your connection in a short time.",
-     "Please wait a few minutes. " GO_BACK "Then send it again."},
-    {503, "Not possible right now", "The form could not be stored safely, so it was not accepted.",
-     "Please wait a few minutes. " GO_BACK
-     "Then send it again. If it is urgent, please reach the owner of the web site in another way."},
-};
-
-const struct refusal *words_refusal(unsigned status)
+const struct refusal *words_refusal(enum language language, unsigned status)
 {
-    for (size_t i = 0; i < COUNT(refusals); i++) {
+    const struct refusal *refusals = languages[language]->refusals;
+    for (size_t i = 0; i < REFUSALS; i++) {
         if (refusals[i].status == status) {
             return &refusals[i];
         }
     }
-    return status < 500 ? &refusals[0] : &refusals[COUNT(refusals) - 1];
+    return status < 500 ? &refusals[0] : &refusals[REFUSALS - 1];
+}
+
+/* ---- tags ------------------------------------------------------------------------------------ */
+
+/* Up to the first "-": what follows, a script or a region, makes no difference here (RFC 4647 §3.4). */
+enum language words_language(const char *tag, size_t len)
+{
+    size_t primary = 0;
+    while (primary < len && tag[primary] != '-' && tag[primary] != '_') {
+        primary++;
+    }
+    for (enum language l = 0; l < LANGUAGES; l++) {
+        if (form_same(tag, primary, languages[l]->tag)) {
+            return l;
+        }
+    }
+    return LANGUAGE_AUTO;
+}
+
+/* ---- Accept-Language (RFC 9110 §12.5.4) ------------------------------------------------------ */
+
+enum { WEIGHT_ONE = 1000 }; /* q=1; a weight has three decimals at most (§12.4.2) */
+
+static size_t skip_space(const char *at, size_t len)
+{
+    size_t n = 0;
+    while (n < len && (at[n] == ' ' || at[n] == '\t')) {
+        n++;
+    }
+    return n;
+}
+
+/* What stands behind "q=", in thousandths; -1: this is no weight. */
+static int read_weight(const char *at, size_t len)
+{
+    if (len == 0 || len > 5 || (at[0] != '0' && at[0] != '1') || (len > 1 && at[1] != '.')) {
+        return -1;
+    }
+    int weight = (at[0] - '0') * WEIGHT_ONE, unit = WEIGHT_ONE / 10;
+    for (size_t i = 2; i < len; i++, unit /= 10) {
+        if (at[i] < '0' || at[i] > '9') {
+            return -1;
+        }
+        weight += (at[i] - '0') * unit;
+    }
+    return weight <= WEIGHT_ONE ? weight : -1;
+}
+
+/* One item between commas: the length of its range and the weight; -1: it cannot be read and counts for nothing. */
+static int read_range(const char *at, size_t len, size_t *range)
+{
+    *range = 0;
+    while (*range < len && strchr(" \t;", at[*range]) == NULL) {
+        (*range)++;
+    }
+    size_t i = *range + skip_space(at + *range, len - *range);
+    if (i == len) {
+        return WEIGHT_ONE;
+    }
+    if (at[i++] != ';') {
+        return -1;
+    }
+    i += skip_space(at + i, len - i);
+    if (len - i < 2 || (at[i] != 'q' && at[i] != 'Q') || at[i + 1] != '=') {
+        return -1;
+    }
+    i += 2;
+    while (len > i && (at[len - 1] == ' ' || at[len - 1] == '\t')) {
+        len--;
+    }
+    return read_weight(at + i, len - i);
+}
+
+struct wish {
+    int weight;      /* -1: not named */
+    size_t position; /* of the range that gave it, from the start of the header */
+};
+
+static void add_wish(struct wish *w, int weight, size_t position)
+{
+    if (weight > w->weight) {
+        *w = (struct wish){weight, position};
+    }
+}
+
+enum language words_accept(const char *header, size_t len)
+{
+    struct wish wishes[LANGUAGES], any = {-1, 0};
+    for (enum language l = 0; l < LANGUAGES; l++) {
+        wishes[l] = (struct wish){-1, 0};
+    }
+    for (size_t at = 0; at < len;) {
+        const char *comma = memchr(header + at, ',', len - at);
+        size_t end = comma != NULL ? (size_t)(comma - header) : len, range;
+        size_t start = at + skip_space(header + at, end - at);
+        int weight = read_range(header + start, end - start, &range);
+        enum language l = words_language(header + start, range);
+        if (range == 1 && header[start] == '*') {
+            add_wish(&any, weight, start);
+        } else if (l != LANGUAGE_AUTO) {
+            add_wish(&wishes[l], weight, start);
+        }
+        at = end + 1;
+    }
+    enum language best = LANGUAGE_AUTO;
+    struct wish most = {0, 0};
+    for (enum language l = 0; l < LANGUAGES; l++) {
+        const struct wish *w = wishes[l].weight >= 0 ? &wishes[l] : &any;
+        if (w->weight > most.weight ||
+            (w->weight > 0 && w->weight == most.weight && w->position < most.position)) {
+            best = l;
+            most = *w;
+        }
+    }
+    return best;
 }

@@ -17,7 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "page html words buf form multipart json urlencoded encode charset utf8".split()
+SOURCES = "page frame html words words_en words_de words_fr words_es buf form multipart json urlencoded encode charset utf8".split()
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=limit"
 VOID = {"meta", "input", "circle", "path"}
@@ -119,7 +119,7 @@ def test_a_page_is_well_formed_and_has_what_a_screen_reader_needs(pages, name):
     text = pages[name]
     document = Document(text)
     assert text.startswith("<!DOCTYPE html>")
-    assert document.all("html") == [{"lang": "en"}]
+    assert document.all("html") == [{"lang": "en", "dir": "ltr"}]
     assert len(document.all("title")) == len(document.all("h1")) == len(document.all("main")) == 1
     ids = [attrs["id"] for _, attrs in document.elements if "id" in attrs]
     assert len(ids) == len(set(ids)), "an id twice"

@@ -1,5 +1,5 @@
 /*
- * Prints one page to standard output, for tests/e2e/test_pages.py.
+ * Prints one page to standard output, for tests/e2e/test_pages.py. PAGE_LANGUAGE (en) is the tag of its language.
  *
  *   pages csp | receipt | error STATUS | about | about-form | demo
  *   pages invalid CONTENT-TYPE [FIELD...]    body on standard input; each FIELD is reported as missing
@@ -21,6 +21,7 @@ static struct form_conf order = {
     .required = required,
     .required_count = COUNT(required),
 };
+static struct page_style style = {.form = &order};
 static struct conf config = {.hostname = "forms.example.com", .forms = &order};
 
 static struct form *read_form(const char *content_type)
@@ -58,31 +59,37 @@ static void invalid(struct buf *out, int argc, char **argv)
         exit(71);
     }
     for (size_t i = 0; i < count; i++) {
-        errors[i] = (struct page_error){argv[i + 3], "REQUIRED_FIELD_MISSING", "Please fill in this field."};
+        errors[i] =
+            (struct page_error){argv[i + 3], "REQUIRED_FIELD_MISSING", words(style.language, W_FILL_IN)};
     }
     struct form *f = read_form(argv[2]);
-    page_invalid(out, &order, f, errors, count);
+    page_invalid(out, &style, f, errors, count);
     form_free(f);
     free(errors);
 }
 
 int main(int argc, char **argv)
 {
+    const char *tag = getenv("PAGE_LANGUAGE");
+    if (tag != NULL) {
+        style.language = words_language(tag, strlen(tag));
+    }
     const char *page = argc > 1 ? argv[1] : "";
     struct buf out;
     buf_init(&out, PAGE_MAX);
     if (strcmp(page, "csp") == 0) {
         buf_str(&out, page_csp());
     } else if (strcmp(page, "receipt") == 0) {
-        page_receipt(&out, &order, "7K2M-Q9XD-4TRW", 1795305136);
+        page_receipt(&out, &style, "7K2M-Q9XD-4TRW", 1795305136);
     } else if (strcmp(page, "error") == 0 && argc == 3) {
-        page_error(&out, (unsigned)strtoul(argv[2], NULL, 10), NULL, NULL);
+        page_error(&out, &style, (unsigned)strtoul(argv[2], NULL, 10), NULL);
     } else if (strcmp(page, "about") == 0) {
-        page_about(&out, &config, NULL);
+        style.form = NULL;
+        page_about(&out, &style, &config);
     } else if (strcmp(page, "about-form") == 0) {
-        page_about(&out, &config, &order);
+        page_about(&out, &style, &config);
     } else if (strcmp(page, "demo") == 0) {
-        page_demo(&out, &order);
+        page_demo(&out, &style);
     } else if (strcmp(page, "invalid") == 0 && argc >= 3) {
         invalid(&out, argc, argv);
     } else {

@@ -1,0 +1,115 @@
+/* German, with the formal address (Sie). */
+
+#include "bridge.h"
+
+#define BACK                                                                                                 \
+    "Gehen Sie mit der Zurück-Taste Ihres Browsers zum Formular: Was Sie eingegeben haben, sollte noch da " \
+    "sein. "
+
+const struct words_language words_de = {
+    .tag = "de",
+    .dir = "ltr",
+    .texts =
+        {
+            [W_COLON] = ": ",
+            [W_UNNAMED] = "Feld ohne Namen",
+            [W_REQUIRED] = "(Pflichtfeld)",
+            [W_FILL_IN] = "Bitte füllen Sie dieses Feld aus.",
+            [W_BACK] = "Zurück zu {}",
+            [W_SEND] = "Noch einmal senden",
+            [W_RECEIVED] = "Vielen Dank",
+            [W_RECEIVED_LEAD] =
+                "Ihre Nachricht ist angekommen und sicher gespeichert. Sie ist jetzt auf dem Weg "
+                "zum Empfänger.",
+            [W_RECEIPT] = "Ihre Eingangsnummer",
+            [W_KEEP] = "Bitte heben Sie diese Nummer auf: Mit ihr lässt sich Ihre Nachricht wiederfinden.",
+            [W_RECEIVED_AT] = "Eingegangen: {}",
+            [W_INVALID] = "Bitte prüfen Sie Ihre Angaben",
+            [W_INVALID_LEAD] =
+                "Es wurde noch nichts gesendet. Ihre Eingaben sind noch da: Berichtigen Sie bitte "
+                "die markierten Felder und senden Sie das Formular dann noch einmal.",
+            [W_INVALID_LOST] =
+                "Es wurde noch nichts gesendet. Ihr Text ist zu lang, um ihn hier noch einmal zu "
+                "zeigen. " BACK "Berichtigen Sie es dort und senden Sie es noch einmal.",
+            [W_INVALID_LIST] = "Das ist noch zu tun",
+            [W_FILE_AGAIN] = "{}: bitte noch einmal auswählen",
+            [W_FILE_WAS] = "Sie hatten ausgewählt: {}",
+            [W_FILE_HINT] = "Dateien können nicht bis zum nächsten Versuch aufbewahrt werden.",
+            [W_ERROR] = "Fehler {}",
+            [W_NOTHING_STORED] = "Es wurde nichts gespeichert und nichts gesendet.",
+            [W_ABOUT] = "Formulare, sicher zugestellt",
+            [W_ABOUT_LEAD] = "{} nimmt Formulare entgegen, die Besucher auf anderen Webseiten ausfüllen, und "
+                             "stellt sie den Betreibern dieser Seiten zu.",
+            [W_ABOUT_DATA] =
+                "Was Sie senden, wird verschlüsselt übertragen, gespeichert, bevor es bestätigt "
+                "wird, und niemandem sonst gezeigt. Hier gibt es nichts zu sehen und keine "
+                "Anmeldung: Bitte füllen Sie das Formular auf der Seite aus, von der Sie kommen.",
+            [W_ABOUT_FORM] = "Diese Adresse nimmt ein Formular entgegen",
+            [W_ABOUT_FORM_LEAD] =
+                "Was Besucher auf der Webseite ausfüllen, wird an diese Adresse gesendet und "
+                "von hier zugestellt. Das Formular selbst steht auf der Webseite: Bitte füllen "
+                "Sie es dort aus.",
+            [W_ABOUT_FORM_OWNER] = "Ist das Ihr Formular? Dann gehört diese Adresse in sein Attribut action, "
+                                   "zusammen mit method=\"post\".",
+            [W_DEMO] = "Bestellung",
+            [W_DEMO_KICKER] = "Vorführung",
+            [W_DEMO_LEAD] =
+                "Das ist die Vorführung von formbridge. Eine Bestellung, die Sie hier absenden, wird "
+                "zu einer E-Mail in einem Postfach auf dem Rechner, auf dem sie läuft, und geht "
+                "nirgendwo anders hin.",
+            [W_DEMO_NAME] = "Name",
+            [W_DEMO_EMAIL] = "E-Mail",
+            [W_DEMO_EMAIL_HINT] = "Eine Antwort auf die Bestellung geht an diese Adresse.",
+            [W_DEMO_ITEM] = "Artikel",
+            [W_DEMO_ITEM_1] = "Notizbuch, A5, gepunktet",
+            [W_DEMO_ITEM_2] = "Notizbuch, A4, liniert",
+            [W_DEMO_ITEM_3] = "Füllfederhalter, feine Feder",
+            [W_DEMO_ITEM_4] = "Tinte, mitternachtsblau, 50 ml",
+            [W_DEMO_CHOOSE] = "Bitte auswählen",
+            [W_DEMO_QUANTITY] = "Anzahl",
+            [W_DEMO_MESSAGE] = "Nachricht",
+            [W_DEMO_PHOTO] = "Foto",
+            [W_DEMO_PHOTO_HINT] = "Ein Bild oder eine andere Datei; sie kommt als Anhang an.",
+            [W_DEMO_CONSENT] = "Ich bin einverstanden, dass diese Angaben zur Beantwortung meiner Bestellung "
+                               "verwendet werden.",
+            [W_DEMO_SEND] = "Bestellung senden",
+        },
+    .refusals =
+        {
+            {400, "Das war nicht zu lesen", "Was hier ankam, ist kein vollständiges Formular.",
+             BACK
+             "Senden Sie es dann noch einmal. Wenn das nicht hilft, sagen Sie es bitte dem Betreiber der "
+             "Webseite."},
+            {403, "Von dort nicht angenommen",
+             "Dieses Formular darf von der Seite oder dem Ort, von dem es kam, nicht gesendet werden.",
+             "Bitte öffnen Sie das Formular auf seiner eigenen Webseite und senden Sie es von dort."},
+            {404, "Hier ist nichts", "Unter dieser Adresse gibt es kein Formular.",
+             "Bitte gehen Sie zurück zu der Webseite, von der Sie kommen. Wenn deren Formular Sie hierher "
+             "geführt "
+             "hat, sagen Sie dem Betreiber bitte, dass die Adresse darin falsch ist."},
+            {405, "Das geht hier nicht", "Diese Adresse nimmt Formulare entgegen und sonst nichts.",
+             "Bitte öffnen Sie das Formular auf seiner Webseite und senden Sie es von dort."},
+            {408, "Das hat zu lange gedauert", "Das Formular ist nicht rechtzeitig angekommen.",
+             BACK
+             "Senden Sie es dann noch einmal, wenn möglich über eine bessere Verbindung oder mit kleineren "
+             "Dateien."},
+            {411, "Das war nicht zu lesen", "Die Länge des Formulars war nicht angegeben.",
+             "Bitte senden Sie das Formular mit einem gewöhnlichen Webbrowser."},
+            {413, "Zu groß", "Das Formular oder eine Datei darin ist größer, als hier angenommen wird.",
+             BACK "Wählen Sie kleinere oder weniger Dateien oder kürzen Sie den Text und senden Sie es noch "
+                  "einmal."},
+            {415, "Das war nicht zu lesen",
+             "Das Formular kam in einem Format an, das hier nicht verstanden wird.",
+             "Bitte senden Sie das Formular mit einem gewöhnlichen Webbrowser. Wenn Sie das getan haben, "
+             "sagen Sie "
+             "es bitte dem Betreiber der Webseite."},
+            {429, "Zu oft", "Von Ihrem Anschluss kamen in kurzer Zeit zu viele Formulare.",
+             "Bitte warten Sie ein paar Minuten. " BACK "Senden Sie es dann noch einmal."},
+            {503, "Im Moment nicht möglich",
+             "Das Formular konnte nicht sicher gespeichert werden und wurde deshalb nicht angenommen.",
+             "Bitte warten Sie ein paar Minuten. " BACK
+             "Senden Sie es dann noch einmal. Wenn es eilt, wenden Sie sich bitte auf anderem Weg an den "
+             "Betreiber "
+             "der Webseite."},
+        },
+};

@@ -1,0 +1,107 @@
+/* Spanish, with the formal address (usted). */
+
+#include "bridge.h"
+
+#define BACK "Use el botón Atrás de su navegador: lo que escribió debería seguir ahí. "
+
+const struct words_language words_es = {
+    .tag = "es",
+    .dir = "ltr",
+    .texts =
+        {
+            [W_COLON] = ": ",
+            [W_UNNAMED] = "Campo sin nombre",
+            [W_REQUIRED] = "(obligatorio)",
+            [W_FILL_IN] = "Por favor, rellene este campo.",
+            [W_BACK] = "Volver a {}",
+            [W_SEND] = "Enviar de nuevo",
+            [W_RECEIVED] = "Gracias",
+            [W_RECEIVED_LEAD] =
+                "Su mensaje se ha recibido y está guardado de forma segura. Ya va camino de su "
+                "destinatario.",
+            [W_RECEIPT] = "Su número de recibo",
+            [W_KEEP] = "Guarde este número: con él se puede volver a encontrar su mensaje.",
+            [W_RECEIVED_AT] = "Recibido: {}",
+            [W_INVALID] = "Por favor, revise sus datos",
+            [W_INVALID_LEAD] =
+                "Todavía no se ha enviado nada. Lo que escribió sigue aquí: corrija los campos "
+                "marcados y envíe de nuevo.",
+            [W_INVALID_LOST] =
+                "Todavía no se ha enviado nada. Su texto es demasiado largo para mostrarlo aquí "
+                "otra vez. " BACK "Corríjalo y envíe de nuevo.",
+            [W_INVALID_LIST] = "Por corregir",
+            [W_FILE_AGAIN] = "{}: elíjalo de nuevo",
+            [W_FILE_WAS] = "Había elegido: {}",
+            [W_FILE_HINT] = "Los archivos no se pueden conservar de un intento a otro.",
+            [W_ERROR] = "Error {}",
+            [W_NOTHING_STORED] = "No se ha guardado ni enviado nada.",
+            [W_ABOUT] = "Formularios web, entregados con seguridad",
+            [W_ABOUT_LEAD] =
+                "{} recibe los formularios que los visitantes rellenan en otros sitios web y los "
+                "entrega a los dueños de esos sitios.",
+            [W_ABOUT_DATA] =
+                "Lo que usted envía viaja cifrado, se guarda antes de confirmarse y no se muestra a "
+                "nadie más. Aquí no hay nada que ver ni dónde iniciar sesión: por favor, rellene el "
+                "formulario en el sitio del que viene.",
+            [W_ABOUT_FORM] = "Esta dirección recibe un formulario",
+            [W_ABOUT_FORM_LEAD] =
+                "Lo que los visitantes rellenan en el sitio web se envía a esta dirección y se "
+                "entrega desde aquí. El formulario está en el sitio web: por favor, rellénelo "
+                "allí.",
+            [W_ABOUT_FORM_OWNER] =
+                "¿Es este su formulario? Entonces esta dirección va en su atributo action, con "
+                "method=\"post\".",
+            [W_DEMO] = "Pedido",
+            [W_DEMO_KICKER] = "Demostración",
+            [W_DEMO_LEAD] =
+                "Esta es la demostración de formbridge. Un pedido que envíe aquí se convierte en un "
+                "correo en un buzón del ordenador que la ejecuta, y no va a ningún otro lugar.",
+            [W_DEMO_NAME] = "Nombre",
+            [W_DEMO_EMAIL] = "Correo electrónico",
+            [W_DEMO_EMAIL_HINT] = "La respuesta al pedido irá a esta dirección.",
+            [W_DEMO_ITEM] = "Artículo",
+            [W_DEMO_ITEM_1] = "Cuaderno, A5, punteado",
+            [W_DEMO_ITEM_2] = "Cuaderno, A4, rayado",
+            [W_DEMO_ITEM_3] = "Pluma estilográfica, punta fina",
+            [W_DEMO_ITEM_4] = "Tinta, azul medianoche, 50 ml",
+            [W_DEMO_CHOOSE] = "Elija, por favor",
+            [W_DEMO_QUANTITY] = "Cantidad",
+            [W_DEMO_MESSAGE] = "Mensaje",
+            [W_DEMO_PHOTO] = "Foto",
+            [W_DEMO_PHOTO_HINT] = "Una imagen o cualquier otro archivo; llega como adjunto.",
+            [W_DEMO_CONSENT] = "Acepto que estos datos se usen para responder a mi pedido.",
+            [W_DEMO_SEND] = "Enviar el pedido",
+        },
+    .refusals =
+        {
+            {400, "No se ha podido leer", "Lo que ha llegado aquí no es un formulario completo.",
+             BACK "Después envíelo de nuevo. Si eso no ayuda, avise por favor al dueño del sitio web."},
+            {403, "No se acepta desde ahí",
+             "Este formulario no puede enviarse desde la página o el lugar del que vino.",
+             "Por favor, abra el formulario en su propio sitio web y envíelo desde allí."},
+            {404, "Aquí no hay nada", "No hay ningún formulario en esta dirección.",
+             "Por favor, vuelva al sitio web del que viene. Si fue su formulario el que le trajo aquí, diga "
+             "al dueño "
+             "que la dirección que contiene es incorrecta."},
+            {405, "Eso no funciona aquí", "Esta dirección recibe formularios y nada más.",
+             "Por favor, abra el formulario en su sitio web y envíelo desde allí."},
+            {408, "Ha tardado demasiado", "El formulario no llegó a tiempo.",
+             BACK "Después envíelo de nuevo, si puede con una conexión mejor o con archivos más pequeños."},
+            {411, "No se ha podido leer", "No se indicó la longitud del formulario.",
+             "Por favor, envíe el formulario con un navegador web corriente."},
+            {413, "Demasiado grande",
+             "El formulario, o un archivo que contiene, supera el tamaño que se acepta aquí.",
+             BACK "Elija archivos más pequeños o menos archivos, o acorte el texto, y envíelo de nuevo."},
+            {415, "No se ha podido leer", "El formulario llegó en un formato que aquí no se entiende.",
+             "Por favor, envíe el formulario con un navegador web corriente. Si ya lo hizo, avise al dueño "
+             "del sitio "
+             "web."},
+            {429, "Demasiadas veces", "Han llegado demasiados formularios desde su conexión en poco tiempo.",
+             "Por favor, espere unos minutos. " BACK "Después envíelo de nuevo."},
+            {503, "Ahora no es posible",
+             "El formulario no se pudo guardar de forma segura, así que no se ha aceptado.",
+             "Por favor, espere unos minutos. " BACK "Después envíelo de nuevo. Si es urgente, póngase en "
+             "contacto con el dueño del sitio web por otra "
+             "vía."},
+        },
+};

@@ -41,6 +41,7 @@
 enum {
     SCAN_INTERVAL = 30, /* seconds, when nothing wakes us */
     SCAN_REST = 3,    /* times as long as a scan took until the next: a long queue is not read all the time */
+    SCAN_GATHER = 100, /* milliseconds at least: what keeps coming is delivered in lots, under one sync each */
     TICK = 1000,      /* milliseconds: how late a retry may start and *stop be seen */
     LOCK_PAUSE = 200, /* milliseconds */
     ORPHAN_AGE = 24 * 60 * 60, /* seconds: then a state without a message is nobody's */
@@ -587,7 +588,8 @@ static void scan(struct courier *c)
         c->scan_next = started + (int64_t)SCAN_INTERVAL * 1000;
     }
     int64_t ended = milliseconds();
-    c->scan_soonest = ended + SCAN_REST * (ended - started);
+    int64_t rest = SCAN_REST * (ended - started);
+    c->scan_soonest = ended + (rest < SCAN_GATHER ? SCAN_GATHER : rest);
 }
 
 /* ---- the role -------------------------------------------------------------------------------- */

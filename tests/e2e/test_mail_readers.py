@@ -214,7 +214,9 @@ class Mutt:
         files = raw.count(b"\nContent-Disposition: attachment")
         keys = ("<pipe-message>cat >../decoded<enter><view-attachments><save-entry>../text<enter>"
                 + "<next-entry><save-entry><enter>" * files + "<exit><quit>")
-        self.run_on_terminal(base, keys)
+        for _ in range(3):  # mutt forgets the keys that are waiting for it when it has something else to say
+            if not (base / "decoded").exists():
+                self.run_on_terminal(base, keys)
         decoded = (base / "decoded").read_bytes().decode()
         subject = re.search(r"^Subject:((?:.*)(?:\n[ \t].*)*)", decoded, re.M)[1]
         subject = re.sub(r"\n[ \t]", " ", subject).strip()
@@ -230,7 +232,8 @@ class Mutt:
             args += ["-e", setting]
         master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-        mutt = subprocess.Popen(args, cwd=base / "saved", stdin=slave, stdout=slave, stderr=slave, env=UTF8,
+        mutt = subprocess.Popen(args, cwd=base / "saved", stdin=slave, stdout=slave, stderr=slave,
+                                env={**UTF8, "HOME": str(base)},
                                 start_new_session=True)
         os.close(slave)
         deadline = time.monotonic() + 60

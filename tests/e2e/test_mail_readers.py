@@ -207,16 +207,14 @@ class Notmuch:
 class Mutt:
     def read(self, path):
         base = path.parent / "mutt"
-        for name in ("mail/cur", "mail/new", "mail/tmp", "saved"):
+        for name in ("mail/cur", "mail/new", "mail/tmp", "saved", "Mail"):  # without the last it asks
             (base / name).mkdir(parents=True)
         shutil.copy(path, base / "mail" / "new" / "1")
         raw = path.read_bytes()
         files = raw.count(b"\nContent-Disposition: attachment")
         keys = ("<pipe-message>cat >../decoded<enter><view-attachments><save-entry>../text<enter>"
                 + "<next-entry><save-entry><enter>" * files + "<exit><quit>")
-        for _ in range(3):  # mutt forgets the keys that are waiting for it when it has something else to say
-            if not (base / "decoded").exists():
-                self.run_on_terminal(base, keys)
+        self.run_on_terminal(base, keys)
         decoded = (base / "decoded").read_bytes().decode()
         subject = re.search(r"^Subject:((?:.*)(?:\n[ \t].*)*)", decoded, re.M)[1]
         subject = re.sub(r"\n[ \t]", " ", subject).strip()

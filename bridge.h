@@ -2236,6 +2236,8 @@ struct conn {
     enum phase phase;
     unsigned entered; /* phases so far: the same one again is a new one */
     bool readable, writable, http_readable, http_writable; /* as far as epoll and the last call tell */
+    unsigned watches_room; /* bits, one a side: epoll tells when a send can go on */
+    unsigned ends;         /* bits: epoll has told of the end of the stream, which is to be read */
     bool hung_up;                                          /* the peer sends no more */
     bool busy;                                             /* a request is with http and not yet answered */
     bool discard;                                          /* what else the peer sends is of no interest */
@@ -2250,6 +2252,8 @@ struct conn {
     size_t reply_sent;
     unsigned char *in, *out;         /* the engine's buffers; without TLS plain ones, with */
     size_t in_len, out_pos, out_len; /* what they hold */
+    unsigned char *wire;             /* received, and not yet asked for by the engine */
+    size_t wire_at, wire_len;
     br_ssl_server_context tls;
 
     /* The loop's: */

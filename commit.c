@@ -80,9 +80,9 @@ static void give_back(struct commits *c, struct submission **lot, size_t n)
         lot[i]->next = c->done;
         c->done = lot[i];
     }
+    pthread_mutex_unlock(&c->lock);
     uint64_t one = 1;
     ssize_t written = write(c->event, &one, sizeof one); /* cannot be full: 2^64 lots would have to wait */
-    pthread_mutex_unlock(&c->lock);
     if (any && write(c->wake, "", 1) < 0 && errno != EAGAIN) { /* full means that it is awake already */
         log_warn("cannot wake the courier; it looks by itself from time to time");
     }
@@ -129,8 +129,8 @@ void commit_submit(struct commits *c, struct submission *s)
     pthread_mutex_lock(&c->lock);
     *c->last = s;
     c->last = &s->next;
-    pthread_cond_signal(&c->more);
     pthread_mutex_unlock(&c->lock);
+    pthread_cond_signal(&c->more); /* now that who wakes gets the lock at once */
 }
 
 int commit_fd(const struct commits *c)
@@ -141,9 +141,9 @@ int commit_fd(const struct commits *c)
 struct submission *commit_collect(struct commits *c)
 {
     uint64_t count;
-    pthread_mutex_lock(&c->lock); /* under it the event is set exactly as long as there is something */
-    ssize_t got = read(c->event, &count, sizeof count); /* only resets it */
+    ssize_t got = read(c->event, &count, sizeof count); /* only resets it, before the look at what there is */
     (void)got;
+    pthread_mutex_lock(&c->lock);
     struct submission *done = c->done;
     c->done = NULL;
     pthread_mutex_unlock(&c->lock);

@@ -21,9 +21,11 @@ enum {
     PAGE = 4096,
     CONN_SIZE = (sizeof(struct conn) + PAGE - 1) / PAGE * PAGE,
     IN_SIZE = (BR_SSL_BUFSIZE_INPUT + PAGE - 1) / PAGE * PAGE, /* a peer may send records of full size */
-    OUT_SIZE = 2 * PAGE,
-    OUT_RECORD = 4096 + 85, /* ours are smaller */
-    REGION = CONN_SIZE + IN_SIZE + OUT_SIZE,
+    OUT_RECORD =
+        16384 + 85, /* a page of ours in one record; what a small one leaves untouched is no memory */
+    OUT_SIZE = (OUT_RECORD + PAGE - 1) / PAGE * PAGE,
+    WIRE_SIZE = PAGE,
+    REGION = CONN_SIZE + IN_SIZE + OUT_SIZE + WIRE_SIZE,
     REPLY_MAX = 1 << 20,
     ROUNDS = 64, /* of pumping before others have their turn */
 };
@@ -43,9 +45,19 @@ static void name_peer(struct visitor *v, const struct sockaddr_storage *addr)
 
 static bool watch(struct conn *c, int fd, unsigned side)
 {
+    struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = (uintptr_t)c | side};
+    return epoll_ctl(c->env->epoll, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+/* A send would have waited. Who never has to wait is never woken because he could send. */
+static void watch_room(struct conn *c, int fd, unsigned side)
+{
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                             .data.u64 = (uintptr_t)c | side};
-    return epoll_ctl(c->env->epoll, EPOLL_CTL_ADD, fd, &e) == 0;
+    if ((c->watches_room & 1U << side) == 0) {
+        c->watches_room |= 1U << side;
+        c->dead = epoll_ctl(c->env->epoll, EPOLL_CTL_MOD, fd, &e) != 0 || c->dead;
+    }
 }
 
 struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr)
@@ -62,6 +74,8 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     c->http_fd = -1;
     c->in = region + CONN_SIZE;
     c->out = c->in + IN_SIZE;
+    c->wire = c->out + OUT_SIZE;
+    c->writable = true;
     name_peer(&c->visitor, addr);
     gate_init(&c->gate, env->conf->max_head, env->conf->max_body);
     buf_init(&c->reply, REPLY_MAX);
@@ -87,6 +101,8 @@ static void leave_http(struct conn *c)
     if (c->http_fd >= 0) {
         close(c->http_fd);
         c->http_fd = -1;
+        c->watches_room &= ~(1U << CONN_HTTP_SIDE);
+        c->ends &= ~(1U << CONN_HTTP_SIDE);
     }
     c->http_readable = false;
     c->busy = false;
@@ -249,23 +265,51 @@ static bool send_wire(struct conn *c)
     ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL), &c->writable);
     if (n > 0) {
         wire_out_done(c, (size_t)n);
+    } else if (!c->writable) {
+        watch_room(c, c->fd, 0);
     }
     return n > 0;
 }
 
+/* Less than was asked for is all there was, and more would be a new edge (epoll(7)); but for the end of the stream,
+ * which may have been part of the edge that brought this. */
+static ssize_t receive(struct conn *c, unsigned char *room, size_t len)
+{
+    ssize_t n = move(c, recv(c->fd, room, len, 0), &c->readable);
+    if (n == 0) {
+        c->hung_up = true;
+    }
+    if (n >= 0 && (size_t)n < len && (n == 0 || (c->ends & 1U) == 0)) {
+        c->readable = false;
+    }
+    return n;
+}
+
+/* The engine asks for the five bytes of a record's header and then for the record: what is small comes by way of wire,
+ * a request in one call instead of three. */
 static bool receive_wire(struct conn *c)
 {
     size_t len;
-    unsigned char *room = c->readable && !c->shut ? wire_in(c, &len) : NULL;
-    if (room == NULL) {
+    unsigned char *room = c->shut ? NULL : wire_in(c, &len);
+    if (room == NULL || (c->wire_len == 0 && !c->readable)) {
         return false;
     }
-    ssize_t n = move(c, recv(c->fd, room, len, 0), &c->readable);
+    ssize_t n = 0;
+    if (c->wire_len > 0) {
+        n = (ssize_t)(len < c->wire_len ? len : c->wire_len);
+        memcpy(room, c->wire + c->wire_at, (size_t)n);
+        c->wire_at += (size_t)n;
+        c->wire_len -= (size_t)n;
+    } else if (len >= WIRE_SIZE) {
+        n = receive(c, room, len);
+    } else {
+        n = receive(c, c->wire, WIRE_SIZE);
+        c->wire_at = 0;
+        c->wire_len = n > 0 ? (size_t)n : 0;
+        return n > 0;
+    }
     if (n > 0) {
         wire_in_done(c, (size_t)n);
-    } else if (n == 0) {
-        c->readable = false;
-        c->hung_up = true;
     }
     return n > 0;
 }
@@ -378,6 +422,7 @@ static bool pass_on(struct conn *c)
     ssize_t n = send(c->http_fd, c->run, c->run_len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
         c->http_writable = false;
+        watch_room(c, c->http_fd, CONN_HTTP_SIDE);
         return false;
     }
     c->env->passed = true;
@@ -417,6 +462,7 @@ static bool take_answer(struct conn *c)
     }
     ssize_t n = recv(c->http_fd, out, room, MSG_DONTWAIT);
     if (n > 0) {
+        c->http_readable = (size_t)n == room || (c->ends & 1U << CONN_HTTP_SIDE) != 0;
         clear_out_done(c, (size_t)n, true);
         return true;
     }
@@ -548,7 +594,7 @@ static void rest(struct conn *c)
     unsigned char *fresh = c->kind == CONN_FORMS ? br_ssl_engine_recvrec_buf(&c->tls.eng, &len) : NULL;
     if (fresh != NULL && len == 5 && wire_out(c, &len) == NULL) { /* 5: awaits the header of a record */
         madvise(c->in, IN_SIZE, MADV_DONTNEED);
-        madvise(c->out, OUT_SIZE, MADV_DONTNEED);
+        madvise(c->out, OUT_SIZE + (c->wire_len == 0 ? WIRE_SIZE : 0), MADV_DONTNEED);
     }
     leave_http(c);
     enter(c, PHASE_RESTING);

@@ -239,7 +239,11 @@ static void on_conn_event(const struct epoll_event *e)
     bool in =
         (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0; /* trouble shows when it is read */
     bool out = (e->events & (EPOLLOUT | EPOLLERR)) != 0;
-    if ((e->data.u64 & CONN_HTTP_SIDE) != 0) {
+    unsigned side = e->data.u64 & CONN_HTTP_SIDE;
+    if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        c->ends |= 1U << side;
+    }
+    if (side != 0) {
         c->http_readable = c->http_readable || (in && c->http_fd >= 0);
         c->http_writable = c->http_writable || out;
     } else {

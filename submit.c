@@ -132,12 +132,12 @@ static bool commit(struct http_request *r)
 {
     struct http *h = r->http;
     struct submission *s = &r->submission;
-    unsigned char random[8];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random ||
-        getrandom(s->message.seed, sizeof s->message.seed, 0) != (ssize_t)sizeof s->message.seed) {
+    unsigned char random[8 + sizeof s->message.seed];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
         return request_refuse_for_now(r);
     }
     spool_ref(s->ref, random);
+    memcpy(s->message.seed, random + 8, sizeof s->message.seed);
     s->owner = r;
     s->message.hostname = h->conf->hostname;
     s->message.form = r->form->name;

@@ -544,6 +544,20 @@ bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
 
+/* ---- curve.c: the arithmetic of elliptic curves -------------------------------------------------
+ *
+ * Nettle's where its manual calls it side-channel silent, BearSSL's for the rest. Any thread may call; the first call
+ * of a process compares the two (2 ms) and says so if they differ. Working memory is wiped. When there is none left,
+ * GMP ends the process. */
+
+/* X25519 (RFC 7748) and P-256 of Nettle, P-384 and P-521 of BearSSL; muladd, for verifying, is BearSSL's. Unlike
+ * BearSSL 0.6, mul refuses a product of all zeros (RFC 8422 §5.11). Static; to restrict supported_curves, copy it. */
+const br_ec_impl *curve_impl(void);
+/* ECDSA with the nonce of RFC 6979, in ASN.1, as br_ecdsa_i31_sign_asn1(): the same bytes. hash: of hash_class.
+ * signature: at least SIGNATURE_MAX. Returns its length, 0: not a private key. */
+size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
+                  void *signature);
+
 /* ---- x509.c: certificates and private keys in files ---------------------------------------------
  *
  * PEM in files, DER inside. The *_parse functions are pure. */

@@ -219,7 +219,7 @@ static bool handshake(struct dial *d)
     br_ssl_client_zero(&d->client);
     tls_profile(&d->client.eng);
     /* The list of curves is for certificates too (RFC 4492 §5.1), and there are hosts with a P-384 key. */
-    d->curves = *br_ec_get_default();
+    d->curves = *curve_impl();
     d->curves.supported_curves = 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1 | 1u << BR_EC_secp384r1;
     br_ssl_engine_set_ec(&d->client.eng, &d->curves);
     br_ssl_engine_set_x509(&d->client.eng, trust_check_class(d->check));

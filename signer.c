@@ -110,8 +110,7 @@ static size_t sign_ec(const struct key *key, const struct request *r, unsigned c
         [br_sha384_ID] = &br_sha384_vtable,
         [br_sha512_ID] = &br_sha512_vtable,
     };
-    return br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), classes[r->hash], r->digest, &key->ec,
-                                            signature);
+    return curve_sign(classes[r->hash], r->digest, &key->ec, signature);
 }
 
 static void answer_request(const struct key *keys, size_t key_count, const struct request *r,

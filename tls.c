@@ -4,6 +4,7 @@
 #include "bridge.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ static const uint16_t suites[] = {
 };
 
 /* What this CPU does best. Asking it costs traps on a virtual machine, so it is asked once. */
+static pthread_once_t asked = PTHREAD_ONCE_INIT;
 static struct {
-    bool known;
     br_ec_impl ec;
     br_rsa_pkcs1_vrfy rsa_verify;
     br_ecdsa_vrfy ecdsa_verify;
@@ -34,7 +35,7 @@ static struct {
 
 static void choose_implementations(void)
 {
-    best.ec = *br_ec_get_default();
+    best.ec = *curve_impl();
     best.ec.supported_curves = (1u << BR_EC_curve25519) | (1u << BR_EC_secp256r1);
     best.rsa_verify = br_rsa_pkcs1_vrfy_get_default();
     best.ecdsa_verify = br_ecdsa_vrfy_asn1_get_default();
@@ -54,14 +55,11 @@ static void choose_implementations(void)
     if (best.poly1305 == NULL) {
         best.poly1305 = &br_poly1305_ctmul_run;
     }
-    best.known = true;
 }
 
 void tls_profile(br_ssl_engine_context *cc)
 {
-    if (!best.known) {
-        choose_implementations();
-    }
+    pthread_once(&asked, choose_implementations);
     br_ssl_engine_set_versions(cc, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(cc, suites, COUNT(suites));
     br_ssl_engine_add_flags(cc, BR_OPT_NO_RENEGOTIATION);

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from bridge import free_port  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "buf log date tls der pem x509 x509_self value wire auth certext anchors trust dial talk smtp".split()
+SOURCES = "buf log date curve tls der pem x509 x509_self value wire auth certext anchors trust dial talk smtp".split()
 NAME = "mail.example.com"
 NOW = datetime.datetime.utcnow().replace(microsecond=0)
 DAY = datetime.timedelta(days=1)
@@ -52,7 +52,8 @@ def sendone(workdir):
     flags = "-D_GNU_SOURCE -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all".split()
     sources = [str(ROOT / f"{s}.c") for s in SOURCES] + [str(ROOT / "tests/tools/sendone.c")]
     subprocess.run(
-        [os.environ.get("CC", "cc"), *flags, f"-I{ROOT}", "-o", tool, *sources, "-l:libbearssl.a", "-lpthread"], check=True
+        [os.environ.get("CC", "cc"), *flags, f"-I{ROOT}", "-o", tool, *sources, "-l:libbearssl.a", "-lhogweed", "-lgmp",
+         "-lpthread"], check=True
     )
     message = workdir / "message"
     message.write_bytes(MESSAGE)

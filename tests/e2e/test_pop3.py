@@ -23,7 +23,7 @@ import pytest
 
 from bridge import PATIENCE, ROOT, free_port, make_certificate
 
-SOURCES = """buf log passwd worker guard popcmd poptext maildrop popsession tlsio pop3 tls signer x509 pem der value spool
+SOURCES = """buf log passwd worker guard popcmd poptext maildrop popsession tlsio pop3 curve tls signer x509 pem der value spool
 state sandbox utf8 date stats""".split()
 SANITIZED = "asan" in os.environ.get("FORMBRIDGE", "")
 USER, PASSWORD = "orders", "seven silver spoons"
@@ -39,7 +39,7 @@ def popserver(tmp_path_factory):
         flags += "-fsanitize=address,undefined -fno-sanitize-recover=all -DSANDBOX_SANITIZE".split()
     sources = [str(ROOT / f"{s}.c") for s in SOURCES] + [str(ROOT / "tests/tools/popserver.c")]
     subprocess.run([os.environ.get("CC", "cc"), *flags, f"-I{ROOT}", "-o", tool, *sources, "-l:libbearssl.a", "-lseccomp",
-                    "-lcrypt", "-lpthread"], check=True)
+                    "-lcrypt", "-lhogweed", "-lgmp", "-lpthread"], check=True)
     return tool
 
 

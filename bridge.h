@@ -637,6 +637,15 @@ void algid_put_null(struct buf *b, const char *oid);
 void algid_put_oid(struct buf *b, const char *oid, const char *parameter);
 void algid_put_bytes(struct buf *b, const char *oid, const void *parameter, size_t len);
 
+/* ---- rsa.c: the public operation of RSA (pure) ----------------------------------------------- */
+
+enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
+
+/* RFC 8017 §5.1.1, in place: x is a padded message of as many bytes as the modulus, whose first byte is 0 as all
+ * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
+ * 64 bits, more than RSA_MAX). */
+bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
+
 /* ---- cmskey.c: a content key for one recipient of CMS (pure) --------------------------------- */
 
 enum { CMS_KEY_SIZE = 32, CMS_WRAPPED_SIZE = CMS_KEY_SIZE + 8 }; /* AES-256, and RFC 3394 around it */

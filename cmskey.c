@@ -18,7 +18,6 @@ enum {
     BLOCK = 16,
     HALF = BLOCK / 2,
 
-    RSA_MAX = 512, /* RSA-4096 */
     COORDINATE_MAX = 48,
     VERSION_KEY_TRANS = 0, /* with issuer and serial number */
     VERSION_KEY_AGREE = 3,
@@ -94,7 +93,7 @@ static size_t encrypt_rsa(unsigned char out[RSA_MAX], const struct cmskey *k, co
                                                  k->cek, CMS_KEY_SIZE);
     }
     pad_pkcs1(out, rsa->nlen, k->cek, k->rng);
-    return br_rsa_public_get_default()(out, rsa->nlen, rsa) == 1 ? rsa->nlen : 0;
+    return rsa_public(out, rsa->nlen, rsa) ? rsa->nlen : 0;
 }
 
 /* RFC 4055 §4.1: SHA-256 for both of its hashes; the label is empty, which is the default. */

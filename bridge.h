@@ -86,6 +86,11 @@ bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
 /* A decimal number of 1 to 19 digits and nothing else. */
 bool text_number(const char *text, size_t len, uint64_t *out);
 
+struct span { /* bytes that somebody else owns */
+    const char *at;
+    size_t len;
+};
+
 /* Bytes that go somewhere: a file, a buffer, an encoder before another sink.
  * put returns false when the destination failed; then the writer stops. */
 struct sink {
@@ -192,6 +197,7 @@ struct field {
     bool file;           /* has a filename parameter; an empty one with no content is dropped at form_end() */
     bool hidden;         /* was for the program, or is not wanted by the owner: stays out of the mail */
     unsigned repaired;
+    const char *label; /* what people call it, by the config; NULL: its name */
 };
 
 struct form_limits {
@@ -221,6 +227,8 @@ size_t form_count(const struct form *f);
 struct field *form_field(struct form *f, size_t index);
 /* The first field of this name that is not a file, or NULL. */
 struct field *form_find(struct form *f, const char *name);
+/* Its label, or its name. */
+struct span form_label(const struct field *field);
 /* Bytes of heap that the body holds now: what the caller counts against its memory limit. */
 size_t form_memory(const struct form *f);
 
@@ -330,6 +338,9 @@ size_t utf8_bytes(uint32_t c, unsigned char out[4]);
 /* The length of the longest beginning of at most max bytes that ends between two characters. */
 size_t utf8_cut(const void *bytes, size_t len, size_t max);
 enum utf8_class utf8_class(uint32_t c);
+/* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
+ * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
+uint32_t utf8_shown(uint32_t c);
 
 /* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
 
@@ -370,6 +381,15 @@ void encode_qp_break(struct encode_qp *q);
 bool encode_qp_end(struct encode_qp *q);
 /* RFC 2045 §6.8, in lines of 76; nothing for no bytes. false: the sink failed. */
 bool encode_base64(struct sink *out, const void *bytes, size_t len);
+struct encode_lines { /* the same from pieces of any length */
+    struct sink sink; /* to be written to */
+    struct sink *out;
+    size_t len;
+    unsigned char block[57 * 144]; /* whole lines */
+};
+void encode_lines_begin(struct encode_lines *l, struct sink *out);
+/* Ends the last line and wipes. false: the sink failed. */
+bool encode_lines_end(struct encode_lines *l);
 /* A whole header field, folded at its spaces to 78 bytes a line; a longer word stands on a line of its own.
  * Runs of spaces become one. value holds no line end and no control character. */
 void encode_header(struct buf *out, const char *name, const char *value);
@@ -396,6 +416,8 @@ void upload_type(const struct field *f, struct buf *out);
 
 /* ---- letter.c: the text of the mail (pure) --------------------------------------------------- */
 
+enum { BODY_HTML = 1, BODY_JSON = 2, BODY_CSV = 4 }; /* an HTML alternative, fields.json, fields.csv */
+
 struct message {
     const char *hostname; /* Message-ID domain and "by" of the Received line */
     const char *form;     /* name of the form */
@@ -404,8 +426,9 @@ struct message {
     const char *from;     /* an address of the config: checked there */
     char *const *to;      /* likewise */
     size_t to_count;
-    const char *subject;    /* template: {ref}, {form}, and {FIELD} for the first of that name, or nothing */
+    const char *subject;    /* template, see mime_placeholder() */
     const char *reply_to;   /* template or NULL; no header if the result is not one ASCII address */
+    unsigned body;          /* BODY_..., beside the text */
     const char *peer;       /* the visitor's address as text, no port */
     const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
     const char *tls;        /* "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519", or NULL */
@@ -416,6 +439,29 @@ struct message {
 /* Writes the fields as quoted-printable text in the layout that the head of letter.c shows. false: the sink
  * failed. */
 bool letter_write(const struct message *m, struct sink *out);
+enum { LETTER_UPLOAD_SIZE = FILE_NAME_MAX + 64 };
+/* Appends what the mail says in place of an upload's content: "attached, 12,345 bytes, photo.jpg". */
+void letter_upload(const struct field *f, struct buf *out);
+/* What the mail says of this REPAIRED_...; NULL: it was not done to this field. */
+const char *letter_repair(const struct field *f, unsigned repair);
+
+/* ---- table.c: the fields as HTML, for readers that like a table (pure) ----------------------- */
+
+/* Writes an HTML document as quoted-printable: no script, link, image or outside resource, and nothing that was
+ * typed is markup. false: the sink failed. */
+bool table_write(const struct message *m, struct sink *out);
+
+/* ---- record.c: the fields as data, for programs (pure) --------------------------------------- */
+
+/* Writes fields.json, base64: {"form","receipt","received","fields":[{"name","label","value"} or, for an upload,
+ * {"name","label","file","type","size"}]} in order, with repeats, exactly as typed; "label" where the config has one.
+ * RFC 8259. false: the sink failed. */
+bool record_json(const struct message *m, struct sink *out);
+/* Writes fields.csv, base64: RFC 4180 in UTF-8 with a byte order mark, without which Excel takes it for another
+ * encoding; a line of labels, a line of values. Fields of one name share a column, with what is not empty on lines of the cell.
+ * A cell that a spreadsheet would calculate (it begins with = + - @, a tab or CR, or one of their full-width kin)
+ * gets an apostrophe in front. false: the sink failed. */
+bool record_csv(const struct message *m, struct sink *out);
 
 /* ---- mime.c: a form becomes an RFC 5322 message (pure) --------------------------------------- */
 
@@ -423,6 +469,13 @@ bool letter_write(const struct message *m, struct sink *out);
  * name that is longer, or an address of the config that is not ASCII (RFC 6532), stands as it is. The
  * Message-ID depends on ref, time and hostname alone. false: the sink failed, or the memory. */
 bool mime_compose(const struct message *m, struct sink *out);
+struct placeholder { /* of a template: {NAME}, {NAME|WHEN EMPTY}, {NAME:40}, {NAME:40|WHEN EMPTY} */
+    char name[FIELD_NAME_MAX + 1]; /* ref: the receipt; form: its name; else the first field of that name */
+    struct span fallback;          /* stands for a blank value */
+    size_t limit;                  /* characters; what is longer ends in an ellipsis */
+};
+/* The placeholder that at begins with; returns its length with the braces. 0: it is none. */
+size_t mime_placeholder(const char *at, struct placeholder *p);
 /* Is this one addr-spec that may stand in a header and in an SMTP envelope? Dot-atom local part and a domain
  * (RFC 5321 §4.1.2), UTF-8 allowed in both (RFC 6531); no quoted strings, comments, spaces or control
  * characters. */
@@ -851,7 +904,7 @@ char *value_server(char *text, uint16_t *port);
 bool value_origin(char *text);
 /* An absolute https URL (http only for this machine) without user information. */
 bool value_url(const char *text);
-/* Braces in pairs around a name each: "Order {ref} from {name}". */
+/* Braces in pairs around a placeholder each: "Order {ref} from {name:40|somebody}". */
 bool value_template(const char *text);
 /* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
 bool value_pin(const char *text, unsigned char pin[32]);
@@ -1104,10 +1157,6 @@ struct form_conf *conf_route(const struct conf *c, const char *name);
 
 /* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
 
-struct span { /* bytes that somebody else owns */
-    const char *at;
-    size_t len;
-};
 /* UTF-8 as HTML, for content and for quoted attribute values alike. Control characters become visible
  * (U+2400...; C1: U+FFFD), CRLF and CR become LF. At most five bytes for one. */
 void html_text(struct buf *out, struct span text);

@@ -336,7 +336,9 @@ static void set_from(struct value *v)
 static void set_template(struct value *v)
 {
     if (!value_template(v->text)) {
-        wrong(v, v->text, "has braces that do not pair around a name, such as {ref}, {form} or {email}");
+        wrong(v, v->text,
+              "has braces that do not pair around a name, such as {ref}, {form}, {email}, {name|somebody} or "
+              "{name:40} (1 to 200 characters)");
     }
     store_text(v);
 }

@@ -180,6 +180,44 @@ bool encode_base64(struct sink *out, const void *bytes, size_t len)
     return ok;
 }
 
+static bool lines_flush(struct encode_lines *l)
+{
+    bool ok = l->len == 0 || encode_base64(l->out, l->block, l->len);
+    l->len = 0;
+    return ok;
+}
+
+static bool lines_put(struct sink *s, const void *bytes, size_t len)
+{
+    struct encode_lines *l = (struct encode_lines *)s;
+    const unsigned char *at = bytes;
+    while (len > 0) {
+        size_t n = sizeof l->block - l->len < len ? sizeof l->block - l->len : len;
+        memcpy(l->block + l->len, at, n);
+        l->len += n;
+        at += n;
+        len -= n;
+        if (l->len == sizeof l->block && !lines_flush(l)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void encode_lines_begin(struct encode_lines *l, struct sink *out)
+{
+    l->sink.put = lines_put;
+    l->out = out;
+    l->len = 0;
+}
+
+bool encode_lines_end(struct encode_lines *l)
+{
+    bool ok = lines_flush(l);
+    explicit_bzero(l->block, sizeof l->block);
+    return ok;
+}
+
 /* ---- header fields --------------------------------------------------------------------------- */
 
 void encode_header(struct buf *out, const char *name, const char *value)

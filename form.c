@@ -190,6 +190,12 @@ struct field *form_find(struct form *f, const char *name)
     return NULL;
 }
 
+struct span form_label(const struct field *field)
+{
+    return field->label != NULL ? (struct span){field->label, strlen(field->label)}
+                                : (struct span){(const char *)field->name.data, field->name.len};
+}
+
 size_t form_memory(const struct form *f)
 {
     size_t n = sizeof(*f) + f->charset.cap + f->cap * sizeof(*f->fields) + f->settled;

@@ -35,46 +35,31 @@ static void put_character(struct encode_qp *q, uint32_t c)
     encode_qp_put(q, bytes, utf8_bytes(c, bytes));
 }
 
-/* A control character as something to look at, so that it does nothing to the reader's terminal. */
-static uint32_t picture(uint32_t c)
-{
-    if (c < 0x20) {
-        return 0x2400 + c; /* SYMBOL FOR NULL and so on */
-    }
-    if (c == 0x7F) {
-        return 0x2421; /* SYMBOL FOR DELETE */
-    }
-    bool line_end = c == 0x85 || c == 0x2028 || c == 0x2029;
-    return line_end ? 0x2424 /* SYMBOL FOR NEWLINE */ : UTF8_REPLACEMENT;
-}
-
 /* ---- labels ---------------------------------------------------------------------------------- */
 
-static bool label_bare(const struct buf *name)
+static bool label_bare(struct span label)
 {
-    if (name->len == 0 || memchr(name->data, ':', name->len) != NULL ||
-        memchr(name->data, '"', name->len) != NULL) {
+    if (label.len == 0 || memchr(label.at, ':', label.len) != NULL ||
+        memchr(label.at, '"', label.len) != NULL) {
         return false;
     }
     uint32_t first;
-    utf8_next(name->data, name->len, &first);
-    return utf8_class(first) != UTF8_SPACE && first != '(' && first != '-' &&
-           name->data[name->len - 1] != ' ';
+    utf8_next(label.at, label.len, &first);
+    return utf8_class(first) != UTF8_SPACE && first != '(' && first != '-' && label.at[label.len - 1] != ' ';
 }
 
-static void put_label(struct encode_qp *q, const struct buf *name)
+static void put_label(struct encode_qp *q, const struct field *f)
 {
-    bool bare = label_bare(name);
+    struct span label = form_label(f);
+    bool bare = label_bare(label);
     put_text(q, bare ? "" : "\"");
-    for (size_t at = 0; at < name->len;) {
+    for (size_t at = 0; at < label.len;) {
         uint32_t c;
-        at += utf8_next(name->data + at, name->len - at, &c);
-        enum utf8_class class = utf8_class(c);
+        at += utf8_next(label.at + at, label.len - at, &c);
         if (!bare && (c == '"' || c == '\\')) {
             put_text(q, "\\");
         }
-        bool shown = class == UTF8_TEXT || (class == UTF8_SPACE && c != '\t');
-        put_character(q, shown ? c : picture(c));
+        put_character(q, utf8_shown(c));
     }
     put_text(q, bare ? "" : "\"");
 }
@@ -82,12 +67,12 @@ static void put_label(struct encode_qp *q, const struct buf *name)
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* At most limit + 1. */
-static size_t characters(const struct buf *text, size_t limit)
+static size_t characters(struct span text, size_t limit)
 {
     size_t count = 0;
-    for (size_t at = 0; at < text->len && count <= limit; count++) {
+    for (size_t at = 0; at < text.len && count <= limit; count++) {
         uint32_t c;
-        at += utf8_next(text->data + at, text->len - at, &c);
+        at += utf8_next(text.at + at, text.len - at, &c);
     }
     return count;
 }
@@ -106,8 +91,8 @@ static bool has_break(const struct buf *text)
 
 static bool fits_one_line(const struct field *f)
 {
-    size_t label = characters(&f->name, LINE_CHARACTERS);
-    size_t value = characters(&f->value, LINE_CHARACTERS);
+    size_t label = characters(form_label(f), LINE_CHARACTERS);
+    size_t value = characters((struct span){(const char *)f->value.data, f->value.len}, LINE_CHARACTERS);
     return label + 2 + value <= LINE_CHARACTERS && !has_break(&f->value);
 }
 
@@ -129,7 +114,7 @@ static void put_value(struct encode_qp *q, const struct buf *value)
             }
             put_line_break(q);
             break;
-        case UTF8_CONTROL: put_character(q, picture(c)); break;
+        case UTF8_CONTROL: put_character(q, utf8_shown(c)); break;
         default: put_character(q, c);
         }
     }
@@ -137,7 +122,7 @@ static void put_value(struct encode_qp *q, const struct buf *value)
 
 static void put_field(struct encode_qp *q, const struct field *f)
 {
-    put_label(q, &f->name);
+    put_label(q, f);
     put_text(q, ":");
     if (f->value.len > 0) {
         if (fits_one_line(f)) {
@@ -155,7 +140,7 @@ static void put_field(struct encode_qp *q, const struct field *f)
 static void put_remark(struct encode_qp *q, const struct field *f, const char *remark)
 {
     put_text(q, "(");
-    put_label(q, &f->name);
+    put_label(q, f);
     put_text(q, ": ");
     put_text(q, remark);
     put_text(q, ")");
@@ -178,15 +163,29 @@ static void put_size(struct buf *out, size_t size)
     buf_str(out, size == 1 ? " byte" : " bytes");
 }
 
+void letter_upload(const struct field *f, struct buf *out)
+{
+    buf_str(out, "attached, ");
+    put_size(out, f->value.len);
+    buf_str(out, ", ");
+    upload_name(f, out);
+}
+
+const char *letter_repair(const struct field *f, unsigned repair)
+{
+    switch (f->repaired & repair) {
+    case REPAIRED_CHARSET: return "was not in the encoding that the form claimed; letters may be wrong";
+    case REPAIRED_NUL: return "held bytes of value zero, shown as \xE2\x90\x80";
+    default: return NULL;
+    }
+}
+
 static void put_upload(struct encode_qp *q, const struct field *f)
 {
-    char memory[FILE_NAME_MAX + 64];
+    char memory[LETTER_UPLOAD_SIZE];
     struct buf remark;
     buf_borrow(&remark, memory, sizeof memory);
-    buf_str(&remark, "attached, ");
-    put_size(&remark, f->value.len);
-    buf_str(&remark, ", ");
-    upload_name(f, &remark);
+    letter_upload(f, &remark);
     const char *text = buf_text(&remark);
     if (text == NULL) {
         q->failed = true;
@@ -198,11 +197,11 @@ static void put_upload(struct encode_qp *q, const struct field *f)
 
 static void put_repairs(struct encode_qp *q, const struct field *f)
 {
-    if (f->repaired & REPAIRED_CHARSET) {
-        put_remark(q, f, "was not in the encoding that the form claimed; letters may be wrong");
-    }
-    if (f->repaired & REPAIRED_NUL) {
-        put_remark(q, f, "held bytes of value zero, shown as \xE2\x90\x80");
+    for (unsigned repair = REPAIRED_CHARSET; repair > 0; repair >>= 1) {
+        const char *remark = letter_repair(f, repair);
+        if (remark != NULL) {
+            put_remark(q, f, remark);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ enum {
     LOCAL_PART_MAX = 64,   /* RFC 5321 §4.5.3.1.1 */
     LABEL_MAX = 63,        /* RFC 1035 §2.3.4 */
     TYPE_BESIDE_NAME = 63, /* "Content-Type: " and ";" leave this of a line */
-    BOUNDARY_SIZE = 2 + 32 + 1,
+    BOUNDARY_SIZE = 2 + 1 + 32 + 1,
 };
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -93,29 +93,73 @@ bool mime_address_ok(const char *text, size_t len)
 
 /* ---- templates ------------------------------------------------------------------------------- */
 
-/* The placeholder that at begins with: its name and, as the result, its length with the braces; 0: it is
- * none. */
-static size_t placeholder(const char *at, char name[FIELD_NAME_MAX + 1])
+size_t mime_placeholder(const char *at, struct placeholder *p)
 {
-    size_t len = strcspn(at + 1, "{}");
-    if (len == 0 || len > FIELD_NAME_MAX || at[1 + len] != '}') {
+    size_t len = at[0] == '{' ? strcspn(at + 1, "{}") : 0;
+    if (len == 0 || at[1 + len] != '}') {
         return 0;
     }
-    memcpy(name, at + 1, len);
-    name[len] = '\0';
+    const char *inside = at + 1;
+    size_t front = strcspn(inside, "|{}");
+    size_t name = strcspn(inside, ":|{}");
+    *p = (struct placeholder){.limit = SIZE_MAX};
+    if (front < len) {
+        p->fallback = (struct span){inside + front + 1, len - front - 1};
+    }
+    uint64_t limit;
+    if (name < front) {
+        if (!text_number(inside + name + 1, front - name - 1, &limit) || limit == 0 || limit > SUBJECT_MAX) {
+            return 0;
+        }
+        p->limit = (size_t)limit;
+    }
+    if (name == 0 || name > FIELD_NAME_MAX) {
+        return 0;
+    }
+    memcpy(p->name, inside, name);
+    p->name[name] = '\0';
     return len + 2;
 }
 
-static bool put_value(const struct message *m, const char *name, struct sink *out)
+/* Less the blanks around it. */
+static struct span trim(struct span text)
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.at[0]) != NULL && text.at[0] != '\0') {
+        text.at++;
+        text.len--;
+    }
+    while (text.len > 0 && strchr(" \t\r\n", text.at[text.len - 1]) != NULL &&
+           text.at[text.len - 1] != '\0') {
+        text.len--;
+    }
+    return text;
+}
+
+static struct span value_of(const struct message *m, const char *name)
 {
     if (strcmp(name, "ref") == 0) {
-        return out->put(out, m->ref, strlen(m->ref));
+        return (struct span){m->ref, strlen(m->ref)};
     }
     if (strcmp(name, "form") == 0) {
-        return out->put(out, m->form, strlen(m->form));
+        return (struct span){m->form, strlen(m->form)};
     }
     const struct field *f = form_find(m->fields, name);
-    return f == NULL || f->value.len == 0 || out->put(out, f->value.data, f->value.len);
+    return f == NULL ? (struct span){NULL, 0} : (struct span){(const char *)f->value.data, f->value.len};
+}
+
+static bool put_value(const struct message *m, const struct placeholder *p, struct sink *out)
+{
+    struct span value = trim(value_of(m, p->name));
+    if (value.len == 0) {
+        value = p->fallback;
+    }
+    size_t cut = 0;
+    for (size_t left = p->limit; cut < value.len && left > 0; left--) {
+        uint32_t c;
+        cut += utf8_next(value.at + cut, value.len - cut, &c);
+    }
+    return (cut == 0 || out->put(out, value.at, cut)) &&
+           (cut == value.len || out->put(out, "…", strlen("…")));
 }
 
 /* One pass: braces within a visitor's value stay what they are. */
@@ -123,11 +167,11 @@ static bool expand(const struct message *m, const char *template, struct sink *o
 {
     const char *at = template;
     while (*at != '\0') {
-        char name[FIELD_NAME_MAX + 1];
-        size_t len = *at == '{' ? placeholder(at, name) : 0;
+        struct placeholder p;
+        size_t len = mime_placeholder(at, &p);
         bool ok;
         if (len > 0) {
-            ok = put_value(m, name, out);
+            ok = put_value(m, &p, out);
         } else {
             len = 1 + strcspn(at + 1, "{");
             ok = out->put(out, at, len);
@@ -352,13 +396,13 @@ static bool put_upload(const struct field *f, struct buf *head, struct sink *out
     return ok;
 }
 
-/* 128 random bits behind "=_", which neither quoted-printable nor base64 can contain (RFC 2045 §6.7). */
-static void make_boundary(char boundary[BOUNDARY_SIZE], const unsigned char seed[16])
+/* 128 random bits behind "=_", which neither quoted-printable nor base64 can contain (RFC 2045 §6.7). mark: what
+ * tells two boundaries of a message apart, such that neither begins with the other. */
+static void make_boundary(char boundary[BOUNDARY_SIZE], const char *mark, const unsigned char seed[16])
 {
     static const char hex[] = "0123456789abcdef";
-    char *end = boundary;
-    *end++ = '=';
-    *end++ = '_';
+    text_fmt(boundary, BOUNDARY_SIZE, "=_%s", mark);
+    char *end = boundary + strlen(boundary);
     for (size_t i = 0; i < 16; i++) {
         *end++ = hex[seed[i] >> 4];
         *end++ = hex[seed[i] & 15];
@@ -366,14 +410,58 @@ static void make_boundary(char boundary[BOUNDARY_SIZE], const unsigned char seed
     *end = '\0';
 }
 
+/* RFC 2046 §5.1.4: the same twice, what the owner would rather see last. */
+static bool put_alternative(const struct message *m, struct buf *head, struct sink *out)
+{
+    char boundary[BOUNDARY_SIZE];
+    make_boundary(boundary, "A", m->seed);
+    buf_fmt(head, "Content-Type: multipart/alternative;\n boundary=\"%s\"\n\n--%s\n", boundary, boundary);
+    bool ok = put_text_part(m, head, out);
+    buf_fmt(head, "\n--%s\n", boundary);
+    encode_header(head, "Content-Type", "text/html; charset=UTF-8");
+    encode_header(head, "Content-Transfer-Encoding", "quoted-printable");
+    buf_byte(head, '\n');
+    ok = ok && flush(head, out) && table_write(m, out);
+    buf_fmt(head, "\n--%s--\n", boundary);
+    return ok && flush(head, out);
+}
+
+static bool put_body(const struct message *m, struct buf *head, struct sink *out)
+{
+    return m->body & BODY_HTML ? put_alternative(m, head, out) : put_text_part(m, head, out);
+}
+
+/* One of record.c. The name and the type are ours. */
+static bool put_record(const struct message *m, struct buf *head, struct sink *out, const char *type,
+                       const char *name, bool (*write)(const struct message *, struct sink *))
+{
+    buf_fmt(head, "Content-Type: %s\nContent-Transfer-Encoding: base64\n", type);
+    buf_fmt(head, "Content-Disposition: attachment; filename=\"%s\"\n\n", name);
+    return flush(head, out) && write(m, out);
+}
+
+static bool put_records(const struct message *m, const char *boundary, struct buf *head, struct sink *out)
+{
+    bool ok = true;
+    if (m->body & BODY_JSON) {
+        buf_fmt(head, "\n--%s\n", boundary);
+        ok = put_record(m, head, out, "application/json", "fields.json", record_json);
+    }
+    if (ok && m->body & BODY_CSV) {
+        buf_fmt(head, "\n--%s\n", boundary);
+        ok = put_record(m, head, out, "text/csv; charset=UTF-8", "fields.csv", record_csv);
+    }
+    return ok;
+}
+
 /* RFC 2046 §5.1.1: the line end before a boundary belongs to the boundary, so each part is followed by one
  * more. */
 static bool put_mixed(const struct message *m, struct buf *head, struct sink *out)
 {
     char boundary[BOUNDARY_SIZE];
-    make_boundary(boundary, m->seed);
+    make_boundary(boundary, "", m->seed);
     buf_fmt(head, "Content-Type: multipart/mixed; boundary=\"%s\"\n\n--%s\n", boundary, boundary);
-    bool ok = put_text_part(m, head, out);
+    bool ok = put_body(m, head, out);
     for (size_t i = 0; i < form_count(m->fields) && ok; i++) {
         const struct field *f = form_field(m->fields, i);
         if (f->file && !f->hidden) {
@@ -381,19 +469,19 @@ static bool put_mixed(const struct message *m, struct buf *head, struct sink *ou
             ok = put_upload(f, head, out);
         }
     }
+    ok = ok && put_records(m, boundary, head, out);
     buf_fmt(head, "\n--%s--\n", boundary);
     return ok && flush(head, out);
 }
 
-static bool has_upload(const struct message *m)
+static bool has_attachment(const struct message *m)
 {
-    for (size_t i = 0; i < form_count(m->fields); i++) {
+    bool found = (m->body & (BODY_JSON | BODY_CSV)) != 0;
+    for (size_t i = 0; i < form_count(m->fields) && !found; i++) {
         const struct field *f = form_field(m->fields, i);
-        if (f->file && !f->hidden) {
-            return true;
-        }
+        found = f->file && !f->hidden;
     }
-    return false;
+    return found;
 }
 
 bool mime_compose(const struct message *m, struct sink *out)
@@ -401,7 +489,7 @@ bool mime_compose(const struct message *m, struct sink *out)
     struct buf head;
     buf_init(&head, HEAD_MAX);
     put_head(m, &head);
-    bool ok = has_upload(m) ? put_mixed(m, &head, out) : put_text_part(m, &head, out);
+    bool ok = has_attachment(m) ? put_mixed(m, &head, out) : put_body(m, &head, out);
     buf_free(&head);
     return ok;
 }

@@ -24,16 +24,8 @@ enum {
     HEAD_MAX = (1 << 20) + 4096, /* of mime.c's header block */
     SORTED_MAX = 4 * HEAD_MAX,   /* of the two that are made from it */
     BLOCK = 4096,                /* given to hash and cipher at a time */
-    BASE64_BLOCK = 57 * 144,     /* whole lines of base64, RFC 2045 §6.8 */
     BOUNDARY_RANDOM = 16,
     BOUNDARY_SIZE = 2 + 2 * BOUNDARY_RANDOM + 1,
-};
-
-struct base64_sink { /* whole lines from pieces of any length */
-    struct sink sink;
-    struct sink *out;
-    size_t len;
-    unsigned char block[BASE64_BLOCK];
 };
 
 struct smime {
@@ -47,36 +39,10 @@ struct smime {
     size_t len; /* of block */
     br_sha256_context sha;
     struct cms_envelope envelope;
-    struct base64_sink base64;
+    struct encode_lines base64;
     char boundary[BOUNDARY_SIZE];
     unsigned char block[BLOCK];
 };
-
-/* ---- base64 in lines ------------------------------------------------------------------------- */
-
-static bool base64_flush(struct base64_sink *b)
-{
-    bool ok = b->len == 0 || encode_base64(b->out, b->block, b->len);
-    b->len = 0;
-    return ok;
-}
-
-static bool base64_put(struct sink *s, const void *bytes, size_t len)
-{
-    struct base64_sink *b = (struct base64_sink *)s;
-    const unsigned char *at = bytes;
-    while (len > 0) {
-        size_t n = BASE64_BLOCK - b->len < len ? BASE64_BLOCK - b->len : len;
-        memcpy(b->block + b->len, at, n);
-        b->len += n;
-        at += n;
-        len -= n;
-        if (b->len == BASE64_BLOCK && !base64_flush(b)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- canonical line ends, hash and cipher ---------------------------------------------------- */
 
@@ -381,8 +347,7 @@ struct smime *smime_new(const struct smime_job *job, struct sink *out)
     s->sink.put = smime_put;
     s->job = *job;
     s->out = out;
-    s->base64.sink.put = base64_put;
-    s->base64.out = out;
+    encode_lines_begin(&s->base64, out);
     buf_init(&s->head, HEAD_MAX);
     return s;
 }
@@ -401,7 +366,7 @@ bool smime_end(struct smime *s)
         s->failed = true;
         return false;
     }
-    s->failed = !cms_envelope_end(&s->envelope) || !base64_flush(&s->base64);
+    s->failed = !cms_envelope_end(&s->envelope) || !encode_lines_end(&s->base64);
     return !s->failed;
 }
 

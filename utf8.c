@@ -107,6 +107,24 @@ static bool is_control(uint32_t c)
     return c < 0x20 || (c >= 0x7F && c <= 0x9F) || (c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE;
 }
 
+static uint32_t picture(uint32_t c)
+{
+    if (c < 0x20) {
+        return 0x2400 + c; /* SYMBOL FOR NULL and so on */
+    }
+    if (c == 0x7F) {
+        return 0x2421; /* SYMBOL FOR DELETE */
+    }
+    bool line_end = c == 0x85 || c == 0x2028 || c == 0x2029;
+    return line_end ? 0x2424 /* SYMBOL FOR NEWLINE */ : UTF8_REPLACEMENT;
+}
+
+uint32_t utf8_shown(uint32_t c)
+{
+    enum utf8_class class = utf8_class(c);
+    return class == UTF8_TEXT || (class == UTF8_SPACE && c != '\t') ? c : picture(c);
+}
+
 enum utf8_class utf8_class(uint32_t c)
 {
     if (c == '\n' || c == '\r' || c == 0x85 || c == 0x2028 || c == 0x2029) {

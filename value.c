@@ -256,17 +256,15 @@ bool value_url(const char *text)
 
 bool value_template(const char *text)
 {
-    for (;;) {
-        text += strcspn(text, "{}");
-        if (*text == '\0') {
-            return true;
-        }
-        size_t len = strcspn(text + 1, "{}");
-        if (*text != '{' || len == 0 || text[1 + len] != '}') {
+    for (text += strcspn(text, "{}"); *text != '\0'; text += strcspn(text, "{}")) {
+        struct placeholder p;
+        size_t len = mime_placeholder(text, &p);
+        if (len == 0) {
             return false;
         }
-        text += len + 2;
+        text += len;
     }
+    return true;
 }
 
 static bool pin_from_hex(const char *text, unsigned char pin[32])

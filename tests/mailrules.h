@@ -71,8 +71,9 @@ static const char *header_rule(const char *line, size_t len, unsigned *seen)
     return "a header field is not one of ours";
 }
 
-/* The rule that the message breaks, or NULL. files: how many uploads it must have. */
-static const char *broken_rule(const char *text, size_t size, size_t files)
+/* The rule that the message breaks, or NULL. files: how many attachments it must have, fields.json and fields.csv
+ * among them. html: it has an HTML alternative. */
+static const char *broken_rule(const char *text, size_t size, size_t files, bool html)
 {
     unsigned seen[COUNT(rule_headers)] = {0};
     size_t boundaries = 0;
@@ -98,7 +99,8 @@ static const char *broken_rule(const char *text, size_t size, size_t files)
             return "a header field is missing";
         }
     }
-    return boundaries == (files > 0 ? files + 2 : 0) ? NULL : "the parts are not as many as the uploads";
+    size_t expected = (files > 0 ? files + 2 : 0) + (html ? 3 : 0);
+    return boundaries == expected ? NULL : "the parts are not as many as the attachments";
 }
 
 #endif

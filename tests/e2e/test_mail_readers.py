@@ -1,7 +1,10 @@
 """Independent mail readers see in a message what was posted: field by field, and attachments byte by byte."""
 
+import csv
 import email
 import email.policy
+import html.parser
+import io
 import json
 import mailbox
 import os
@@ -20,7 +23,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "mime",
+SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime",
            "form", "urlencoded", "multipart", "json"]
 MESSAGE_ID = "7K2M-Q9XD-4TRW.1795305136@forms.example.com"
 HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "Auto-Submitted",
@@ -67,6 +70,15 @@ class Form:
     def field(self, label, value):
         self.fields.append((label, value))
         self.say("field", label, value)
+        return self
+
+    def labelled(self, name, label, value):
+        self.fields.append((label, value))
+        self.say("field", name, value, "label", label)
+        return self
+
+    def body(self, bits):
+        self.say("body", str(bits))
         return self
 
     def file(self, label, sent, arrives, content, type="application/octet-stream"):
@@ -134,7 +146,7 @@ NOTHING = object()
 class Python:
     def read(self, path):
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        parts = [part for part in message.walk() if not part.is_multipart()]
+        parts = [part for part in message.walk() if not part.is_multipart() and part.get_content_type() != "text/html"]
         for part in message.walk():
             assert part.defects == []
             for value in part.values():
@@ -161,7 +173,7 @@ class Mblaze:
         subject = mblaze(tool("mhdr"), "-d", "-h", "subject", path).decode().rstrip("\n")
         parts = re.findall(r'^ +(\d+): (\S+) size=(\d+)(?: name="(.*)")?$',
                            mblaze(tool("mshow"), "-t", path).decode(), re.M)
-        parts = [part for part in parts if part[1] != "multipart/mixed"]
+        parts = [part for part in parts if not part[1].startswith(("multipart/", "text/html"))]
         content = [mblaze(tool("mshow"), "-O", path, part[0]) for part in parts]
         return subject, content[0].decode(), [(part[3], c) for part, c in zip(parts[1:], content[1:])]
 
@@ -173,7 +185,7 @@ class Reformime:
         unfolded = re.sub(rb"\n(?= )", b"", header).strip()
         subject = run(tool("reformime"), "-c", "utf-8", "-h", unfolded).decode().rstrip("\n")
         sections = re.split(r"^section: ", run(tool("reformime"), "-i", input=raw).decode(), flags=re.M)[1:]
-        parts = [s for s in sections if "content-type: multipart/" not in s]
+        parts = [s for s in sections if not re.search("^content-type: (multipart/|text/html)", s, re.M)]
         content = [run(tool("reformime"), "-e", "-s", s.split("\n", 1)[0], input=raw) for s in parts]
         names = [re.search(r"^content-disposition-filename: (.*)$", s, re.M)[1] for s in parts[1:]]
         return subject, content[0].decode(), list(zip(names, content[1:]))
@@ -198,7 +210,11 @@ class Notmuch:
         query = f"id:{MESSAGE_ID}"
         message = json.loads(notmuch("show", "--format=json", query))[0][0][0]
         body = message["body"][0]
-        parts = body["content"] if body["content-type"] == "multipart/mixed" else [body]
+
+        def leaves(part):
+            whole = part["content-type"].startswith("multipart/")
+            return [leaf for inner in part["content"] for leaf in leaves(inner)] if whole else [part]
+        parts = [part for part in leaves(body) if part["content-type"] != "text/html"]
         content = [notmuch("show", "--format=raw", f"--part={part['id']}", query) for part in parts]
         files = [(part["filename"], c) for part, c in zip(parts[1:], content[1:])]
         return message["headers"]["Subject"], content[0].decode(), files
@@ -212,7 +228,9 @@ class Mutt:
         shutil.copy(path, base / "mail" / "new" / "1")
         raw = path.read_bytes()
         files = raw.count(b"\nContent-Disposition: attachment")
-        keys = ("<pipe-message>cat >../decoded<enter><view-attachments><save-entry>../text<enter>"
+        html = b"\nContent-Type: text/html" in raw
+        keys = ("<pipe-message>cat >../decoded<enter><view-attachments>" + "<next-entry>" * html  # the alternative as a whole
+                + "<save-entry>../text<enter>" + "<next-entry>" * html
                 + "<next-entry><save-entry><enter>" * files + "<exit><quit>")
         self.run_on_terminal(base, keys)
         decoded = (base / "decoded").read_bytes().decode()
@@ -298,6 +316,78 @@ def test_plain_form_without_uploads(reader, composer, tmp_path):
     form = (Form().field("name", "Ada").field("email", "ada@example.org").field("color", "red")
             .field("color", "blue").field("comment", "").field("message", "Dear shop,\r\n\r\nhello.\r\n"))
     check(form, "Order 7K2M-Q9XD-4TRW from Ada", reader, composer, tmp_path)
+
+
+def records_of(files):
+    """The last two attachments, which are data about the others: what JSON and CSV say."""
+    files = list(files.items()) if isinstance(files, dict) else files
+    found = {name: content for name, content in files if name in ("fields.json", "fields.csv")}
+    rows = list(csv.reader(io.StringIO(found["fields.csv"].decode("utf-8-sig"), newline="")))
+    return json.loads(found["fields.json"]), rows, [f for f in files if f[0] not in found]
+
+
+@pytest.mark.parametrize("bits", [1, 7])
+def test_html_json_and_csv_beside_the_text(bits, reader, composer, tmp_path):
+    form = (Form().body(bits).labelled("name", "Ihr Name: ä", "Ada <b>Lovelace</b>").field("color", "red")
+            .field("color", "blue").field("sum", "=1+1").field("message", 'Dear "shop",\r\n\r\nhello, there;\r\n'))
+    if bits == 7:
+        form.file("photo", "me.jpg", "me.jpg", b"\xff\xd8\r\n", "image/jpeg")
+    path = tmp_path / "message"
+    path.write_bytes(form.compose(composer))
+    subject, text, files = reader.read(path)
+    assert subject == "Order 7K2M-Q9XD-4TRW from Ada <b>Lovelace</b>"
+    assert parse_letter(text.replace("\r\n", "\n")) == \
+        [(label, None if value is None else shown_value(value)) for label, value in form.fields]
+    if bits == 1:
+        assert not files
+        return
+    data, rows, rest = records_of(files)
+    assert rest == form.files
+    assert [f.get("value") for f in data["fields"]] == [value for _, value in form.fields]
+    assert data["fields"][0] == {"name": "name", "label": "Ihr Name: ä", "value": "Ada <b>Lovelace</b>"}
+    assert data["fields"][-1] == {"name": "photo", "file": "me.jpg", "type": "image/jpeg", "size": 4}
+    assert (data["form"], data["receipt"], data["received"]) == ("order", "7K2M-Q9XD-4TRW", "2026-11-21T23:52:16Z")
+    cells = [[cell.replace("\r\n", "\n") for cell in row] for row in rows]
+    assert cells == [["Receipt", "Received (UTC)", "Ihr Name: ä", "color", "sum", "message", "photo"],
+                     ["7K2M-Q9XD-4TRW", "2026-11-21 23:52:16", "Ada <b>Lovelace</b>", "red\nblue", "'=1+1",
+                      'Dear "shop",\n\nhello, there;\n', "me.jpg"]]
+
+
+class Cells(html.parser.HTMLParser):
+    """The table as rows of two cells, and every tag there is."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.tags, self.open = [], set(), None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append(["", ""])
+        if tag in ("th", "td"):
+            self.open = tag == "td"
+        if tag == "br" and self.open is not None:
+            self.rows[-1][self.open] += "\n"
+
+    def handle_endtag(self, tag):
+        if tag in ("th", "td"):
+            self.open = None
+
+    def handle_data(self, data):
+        if self.open is not None:
+            self.rows[-1][self.open] += data
+
+
+def test_the_html_part_shows_the_fields_and_has_no_markup_of_the_visitors(composer):
+    hostile = '</td></table><script>alert(1)</script><img src=x onerror="x"><!-- & &amp; \r\n\'"'
+    form = Form().body(1).field("name", "Ada").field(hostile[:60], hostile)
+    message = email.message_from_bytes(form.compose(composer), policy=email.policy.default)
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    cells = Cells(message.get_body(("html",)).get_content())
+    assert cells.rows == [["name", "Ada"], [hostile[:60], shown_value(hostile)]]
+    assert cells.tags <= {"html", "head", "meta", "title", "body", "table", "tr", "th", "td", "br", "p"}
 
 
 def test_upload_sizes_around_the_lines_of_base64(reader, composer, tmp_path):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "mime", "form", "urlencoded",
+SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime", "form", "urlencoded",
            "multipart", "json", "der", "pem", "x509", "algid", "cmskey", "cms", "mailcert", "smime", "pkcs12", "mailself"]
 NOW = datetime.datetime.utcnow().replace(microsecond=0)
 DAY = datetime.timedelta(days=1)

@@ -1,7 +1,7 @@
 /*
- * mime.c and letter.c under any form: whatever is posted, the message keeps
- * the rules of tests/mailrules.h, and its text has the lines that the fields
- * account for and no other.
+ * mime.c, letter.c, table.c and record.c under any form: whatever is posted, the
+ * message keeps the rules of tests/mailrules.h, and its text, HTML, JSON and CSV
+ * have what the fields account for and nothing else.
  *
  * The input is cut at bytes 0x1F: subject, reply_to, and then for each field
  * a name and a value, and also file name and type if the name begins with F.
@@ -125,6 +125,155 @@ static void check_letter(const struct message *m)
     buf_free(&text);
 }
 
+/* Every "<" and ">" of the HTML is ours. */
+static void check_table(const struct message *m)
+{
+    static const char *const ours[] = {
+        "<!DOCTYPE html>\n",
+        "<html>",
+        "<head>",
+        "<meta charset=\"utf-8\">",
+        "<title>",
+        "</title>",
+        "</head>\n",
+        "<body style=\"font-family:sans-serif\">\n",
+        "<table cellpadding=\"6\" style=\"border-collapse:collapse\">\n",
+        "<tr style=\"border-top:1px solid #bbb\">",
+        "<th scope=\"row\" align=\"left\" valign=\"top\">",
+        "</th>\n",
+        "<td dir=\"auto\" style=\"white-space:pre-wrap\">",
+        "</td>",
+        "</tr>\n",
+        "<br>",
+        "<em>",
+        "</em>",
+        "</table>\n",
+        "<p style=\"font-size:small\">",
+        "</p>\n",
+        "</body>",
+        "</html>\n",
+    };
+    struct buf raw, text;
+    struct buf_sink s;
+    size_t rows = 0;
+    buf_init(&raw, OUTPUT_MAX);
+    buf_init(&text, OUTPUT_MAX);
+    buf_sink(&s, &raw);
+    if (!table_write(m, &s.sink)) {
+        abort();
+    }
+    decode_qp(&raw, &text);
+    for (const char *at = buf_text(&text); (at = strpbrk(at, "<>\n")) != NULL;) {
+        size_t i = 0;
+        while (i < COUNT(ours) && strncmp(at, ours[i], strlen(ours[i])) != 0) {
+            i++;
+        }
+        if (i == COUNT(ours)) {
+            fail("the HTML has a tag or a line that is not ours", &text);
+        }
+        rows += strncmp(at, "<tr", 3) == 0 ? 1 : 0;
+        at += strlen(ours[i]);
+    }
+    if (rows != form_count(m->fields)) {
+        fail("the HTML has other rows than the fields account for", &text);
+    }
+    buf_free(&raw);
+    buf_free(&text);
+}
+
+static void decode_base64(const struct buf *in, struct buf *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = 0;
+    unsigned have = 0;
+    for (size_t i = 0; i < in->len; i++) {
+        const char *digit = memchr(digits, in->data[i], 64);
+        if (digit != NULL) {
+            bits = bits << 6 | (uint32_t)(digit - digits);
+            have += 6;
+        }
+        if (have >= 8) {
+            have -= 8;
+            buf_byte(out, (unsigned char)(bits >> have));
+        }
+    }
+}
+
+static void record(const struct message *m, bool (*write)(const struct message *, struct sink *),
+                   struct buf *text)
+{
+    struct buf raw;
+    struct buf_sink s;
+    buf_init(&raw, OUTPUT_MAX);
+    buf_init(text, OUTPUT_MAX);
+    buf_sink(&s, &raw);
+    if (!write(m, &s.sink)) {
+        abort();
+    }
+    decode_base64(&raw, text);
+    buf_free(&raw);
+}
+
+/* Two lines of as many cells, all in quotes, none of them a formula. */
+static void check_csv(const struct message *m)
+{
+    struct buf text;
+    size_t cells[2] = {0, 0}, line = 0;
+    record(m, record_csv, &text);
+    const char *at = buf_text(&text) + 3; /* the mark */
+    const char *end = (const char *)text.data + text.len;
+    while (at < end && line < 2) {
+        if (*at++ != '"') {
+            fail("a cell is not in quotes", &text);
+        }
+        if (at < end && strchr("=+-@\t\r\n", *at) != NULL && *at != '\0') {
+            fail("a cell is a formula", &text);
+        }
+        while (at < end && (*at != '"' || (at + 1 < end && at[1] == '"'))) {
+            at += *at == '"' ? 2 : 1;
+        }
+        cells[line]++;
+        if (at + 1 < end && at[1] == ',') {
+            at += 2;
+        } else if (at + 2 < end && at[1] == '\r' && at[2] == '\n') {
+            at += 3;
+            line++;
+        } else {
+            fail("a cell ends without a comma or a line end", &text);
+        }
+    }
+    if (at != end || line != 2 || cells[0] != cells[1]) {
+        fail("the CSV is not two lines of as many cells", &text);
+    }
+    buf_free(&text);
+}
+
+/* Outside of strings stands only what we wrote; strings have no control character. */
+static void check_json(const struct message *m)
+{
+    struct buf text;
+    size_t objects = 0;
+    bool in_string = false;
+    record(m, record_json, &text);
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = text.data[i];
+        if (in_string && (c < ' ' || c == 0x7F)) {
+            fail("a control character is in a JSON string", &text);
+        } else if (in_string && c == '\\') {
+            i++;
+        } else if (c == '"') {
+            in_string = !in_string;
+        } else if (!in_string && strchr("{}[]:, \n0123456789", c) == NULL) {
+            fail("something stands outside of the JSON strings", &text);
+        }
+        objects += !in_string && c == '{' ? 1 : 0;
+    }
+    if (in_string || objects != form_count(m->fields) + 1) {
+        fail("the JSON has other objects than the fields account for", &text);
+    }
+    buf_free(&text);
+}
+
 static void check_message(const struct message *m)
 {
     struct buf out;
@@ -133,12 +282,13 @@ static void check_message(const struct message *m)
     for (size_t i = 0; i < form_count(m->fields); i++) {
         files += form_field(m->fields, i)->file ? 1 : 0;
     }
+    files += (m->body & BODY_JSON ? 1 : 0) + (m->body & BODY_CSV ? 1 : 0);
     buf_init(&out, OUTPUT_MAX);
     buf_sink(&s, &out);
     if (!mime_compose(m, &s.sink)) {
         abort();
     }
-    const char *broken = broken_rule((const char *)out.data, out.len, files);
+    const char *broken = broken_rule((const char *)out.data, out.len, files, m->body & BODY_HTML);
     if (broken != NULL) {
         fail(broken, &out);
     }
@@ -189,7 +339,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .tls = "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519",
         .fields = read_form(data, size),
     };
+    m.body = subject.len % 8;
     check_letter(&m);
+    check_table(&m);
+    check_csv(&m);
+    check_json(&m);
     check_message(&m);
     form_free(m.fields);
     buf_free(&subject);

@@ -10,6 +10,8 @@
  *     field NAME VALUE
  *     file NAME FILENAME TYPE CONTENT
  *     repaired BITS        of the field before
+ *     label TEXT           likewise
+ *     body BITS            BODY_...
  */
 
 #include "bridge.h"
@@ -111,6 +113,12 @@ static void read_word(struct message *m, char **to, const char *word)
         set(m);
     } else if (strcmp(word, "time") == 0) {
         m->time = (int64_t)need_number();
+    } else if (strcmp(word, "body") == 0) {
+        m->body = (unsigned)need_number();
+    } else if (strcmp(word, "label") == 0 && form_count(m->fields) > 0) {
+        static char *labels[FIELDS_MAX]; /* as the config would: for as long as the program lives */
+        size_t last = form_count(m->fields) - 1;
+        form_field(m->fields, last)->label = labels[last] = need_text();
     } else if (strcmp(word, "to") == 0 && m->to_count < TO_MAX) {
         to[m->to_count++] = need_text();
     } else if (strcmp(word, "field") == 0) {

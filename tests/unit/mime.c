@@ -70,7 +70,7 @@ static struct field *add_file(const char *filename, const char *type, const char
 static const char *compose(void)
 {
     struct buf_sink s;
-    size_t files = 0;
+    size_t files = (message.body & BODY_JSON ? 1 : 0) + (message.body & BODY_CSV ? 1 : 0);
     for (size_t i = 0; i < form_count(message.fields); i++) {
         files += form_field(message.fields, i)->file ? 1 : 0;
     }
@@ -78,7 +78,7 @@ static const char *compose(void)
     buf_sink(&s, &out);
     assert_true(mime_compose(&message, &s.sink));
     const char *text = buf_text(&out);
-    const char *broken = broken_rule(text, out.len, files);
+    const char *broken = broken_rule(text, out.len, files, message.body & BODY_HTML);
     if (broken != NULL) {
         fail_msg("%s:\n%s", broken, text);
     }
@@ -342,6 +342,91 @@ static void test_subject_template(void **state)
     assert_string_equal(subject(""), "");
 }
 
+static void test_a_placeholder_has_a_default_and_a_limit(void **state)
+{
+    (void)state;
+    add("name", "Ada\xCC\x81 Lovelace");
+    add("blank", " \r\n\t");
+    add("thing", " two  words ");
+    assert_string_equal(subject("{name|somebody}, {absent|somebody}, {blank|nobody}"),
+                        " =?UTF-8?Q?Ada=CC=81_Lovelace=2C_somebody=2C_nobody?=");
+    assert_string_equal(subject("{thing:3}|{thing:10}|{absent:3|nobody}|{ref:4}"),
+                        " =?UTF-8?Q?two=E2=80=A6=7Ctwo_words=7Cnob=E2=80=A6=7C7K2M?=\n =?UTF-8?Q?=E2=80=A6?=");
+    assert_string_equal(subject("{absent|}{thing:200}"), " two words");
+    assert_string_equal(subject("{name:0}{name:201}{name:x}{name:}{:5}{|x}"),
+                        " {name:0}{name:201}{name:x}{name:}{:5}{|x}"); /* the config takes none of these */
+}
+
+static void test_a_cut_reply_address_is_none(void **state)
+{
+    (void)state;
+    add("email", "ada@example.org");
+    message.reply_to = "{email:8}";
+    assert_string_equal(header("Reply-To"), "");
+    message.reply_to = "{absent|help@example.com}";
+    assert_string_equal(header("Reply-To"), "Reply-To: help@example.com");
+}
+
+/* Where each of these is found behind the one before. */
+static void assert_in_order(const char *text, const char *const *wanted, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *at = strstr(text, wanted[i]);
+        if (at == NULL) {
+            fail_msg("%s is not there in:\n%s", wanted[i], text);
+        }
+        text = at + strlen(wanted[i]);
+    }
+}
+
+static void test_html_is_an_alternative_before_the_attachments(void **state)
+{
+    (void)state;
+    message.body = BODY_HTML;
+    add("name", "Ada");
+    static const char *const bare[] = {"Content-Type: multipart/alternative;\n boundary=\"=_Aab01",
+                                       "Content-Type: text/plain",
+                                       "name: Ada\n",
+                                       "Content-Type: text/html; charset=UTF-8",
+                                       "<td",
+                                       "Ada</td>",
+                                       "--\n"};
+    assert_in_order(compose(), bare, COUNT(bare));
+    add_file("a.pdf", "application/pdf", "x");
+    message.body = BODY_HTML | BODY_JSON | BODY_CSV;
+    static const char *const all[] = {"Content-Type: multipart/mixed; boundary=\"=_ab01",
+                                      "--=_ab01",
+                                      "Content-Type: multipart/alternative",
+                                      "text/plain",
+                                      "text/html",
+                                      "--=_Aab01",
+                                      "--=_ab01",
+                                      "application/pdf",
+                                      "--=_ab01",
+                                      "application/json",
+                                      "filename=\"fields.json\"",
+                                      "--=_ab01",
+                                      "text/csv",
+                                      "filename=\"fields.csv\""};
+    assert_in_order(compose(), all, COUNT(all));
+}
+
+static void test_hidden_fields_are_in_no_part(void **state)
+{
+    (void)state;
+    message.body = BODY_HTML;
+    add("secret", "hunter2")->hidden = true;
+    add_file("hunter2.pdf", "application/pdf", "hunter2")->hidden = true;
+    add("name", "Ada");
+    struct buf_sink s;
+    buf_clear(&out);
+    buf_sink(&s, &out);
+    assert_true(mime_compose(&message, &s.sink));
+    assert_null(strstr(buf_text(&out), "hunter2"));
+    assert_null(strstr(buf_text(&out), "secret"));
+    assert_null(strstr(buf_text(&out), "multipart/mixed"));
+}
+
 static void test_subject_is_one_line_without_blanks_around(void **state)
 {
     (void)state;
@@ -415,6 +500,8 @@ static void test_reply_to_is_one_valid_ascii_address_or_absent(void **state)
     char value[1000];
     memset(value, ' ', sizeof value);
     text_copy(value + 900, 100, "ada@example.org");
+    assert_string_equal(reply_to(value), "Reply-To: ada@example.org"); /* blanks around it do not matter */
+    memset(value, 'x', 900);
     assert_string_equal(reply_to(value), "");
 }
 
@@ -537,6 +624,10 @@ int main(void)
         TEST(test_many_recipients_are_folded),
         TEST(test_message_id_is_the_same_at_every_try_and_the_boundary_is_not),
         TEST(test_subject_template),
+        TEST(test_a_placeholder_has_a_default_and_a_limit),
+        TEST(test_a_cut_reply_address_is_none),
+        TEST(test_html_is_an_alternative_before_the_attachments),
+        TEST(test_hidden_fields_are_in_no_part),
         TEST(test_subject_is_one_line_without_blanks_around),
         TEST(test_subject_shows_an_encoded_word_as_it_was_typed),
         TEST(test_subject_is_cut_at_a_character),

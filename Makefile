@@ -43,6 +43,8 @@ $(BUILD)/%.o: %.c bridge.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) -c -o $@ $<
 
+$(BUILD)/script.o $(BUILD)/fuzzed/script.o: web/form.js
+
 # For valgrind, which knows no Landlock: the same objects with a stand-in for sandbox.c.
 formbridge-valgrind: $(BUILD)/bridge.o $(filter-out $(BUILD)/sandbox.o,$(OBJ)) tests/tools/no_sandbox.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) $(LDHARD) $(LDFLAGS) -o $@ $^ $(LIBS)

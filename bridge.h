@@ -941,6 +941,8 @@ enum word {
     W_FILE_AGAIN,
     W_FILE_WAS,
     W_FILE_HINT,
+    W_SENDING,
+    W_FAILED,
     W_ERROR,
     W_NOTHING_STORED,
     W_ABOUT,
@@ -1226,9 +1228,19 @@ void page_demo(struct buf *out, const struct page_style *s);
 void page_json_ok(struct buf *out, const char *ref, const char *next);
 /* {"error":WHAT,"errors":[{"field","code","message"}]} */
 void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
+/* A string with its quotes. */
+void page_json_string(struct buf *out, const char *text);
 /* The same for any refusal: error is why->what, or else why->detail, or else the usual words. */
 void page_json_refusal(struct buf *out, const struct page_style *s, unsigned status,
                        const struct page_reason *why);
+
+/* ---- script.c: the script that a site may add to its form (pure) ----------------------------- */
+
+/* Below 6000 bytes of UTF-8, in the language of s. */
+void script_write(struct buf *out, const struct page_style *s);
+enum { SCRIPT_ETAG_SIZE = 40 };
+/* What changes with the script: an entity tag, a strong one. */
+void script_etag(const struct buf *script, char tag[SCRIPT_ETAG_SIZE]);
 
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 
@@ -2172,6 +2184,10 @@ enum request_stage {
     REQUEST_ANSWERED,
 };
 
+struct header {
+    const char *name, *value; /* value NULL: left out */
+};
+
 struct http_request {
     struct http *http;
     struct http_link *link;
@@ -2181,14 +2197,14 @@ struct http_request {
     bool json;              /* the client wants JSON */
     enum language language; /* of its pages */
     const char *allow;      /* Access-Control-Allow-Origin, or NULL */
+    const char *type;       /* of the answer; NULL: as json says */
+    const char *cache;      /* Cache-Control of the answer; NULL: no-store */
+    struct header more[4];  /* of the answer, see request_add() */
+    size_t more_count;
     struct form *body;
     size_t counted; /* of http->memory */
     bool starved;   /* the body found no memory */
     struct submission submission;
-};
-
-struct header {
-    const char *name, *value; /* value NULL: left out */
 };
 
 /* The value of a header of the request, or NULL. Lives as long as the request. */
@@ -2200,6 +2216,9 @@ enum language request_language(const struct http_request *r);
 struct page_style request_style(const struct http_request *r);
 /* An empty page for request_answer(); NULL: no memory. */
 struct buf *request_new_page(void);
+void request_free_page(struct buf *page);
+/* One more header for the answer, at most four. Both texts live until it is queued. */
+void request_add(struct http_request *r, const char *name, const char *value);
 /* Answers with a page, or JSON if r->json, and one more header if value is not NULL. Takes page, which may be NULL or
  * failed. */
 bool request_answer(struct http_request *r, unsigned status, struct buf *page, const char *name,

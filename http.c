@@ -29,6 +29,37 @@ static bool answer_get(struct http_request *r)
     return request_answer(r, 200, page, NULL, NULL);
 }
 
+/* It may be kept for a while, and used by a page of any site: there is nothing in it that is not public. */
+static bool answer_script(struct http_request *r)
+{
+    const char *known = request_header(r, "If-None-Match");
+    const struct page_style style = request_style(r);
+    char tag[SCRIPT_ETAG_SIZE] = "";
+    struct buf *script = request_new_page();
+    if (script != NULL) {
+        script_write(script, &style);
+        script_etag(script, tag);
+    }
+    request_add(r, "ETag", tag);
+    request_add(r, "Cross-Origin-Resource-Policy", "cross-origin");
+    r->type = "text/javascript; charset=utf-8";
+    r->cache = "public, max-age=3600";
+    r->allow = "*";
+    if (known != NULL && script != NULL && strstr(known, tag) != NULL) {
+        request_free_page(script);
+        return request_answer_empty(r, 304, NULL, 0);
+    }
+    return request_answer(r, 200, script, NULL, NULL);
+}
+
+/* Is this "NAME.js" of a form? */
+static const struct form_conf *form_of_script(const struct conf *c, const char *name)
+{
+    static const char ending[] = ".js";
+    size_t len = strlen(name), tail = sizeof ending - 1;
+    return len > tail && strcmp(name + len - tail, ending) == 0 ? conf_form(c, name, len - tail) : NULL;
+}
+
 static bool begin_request(struct http_request *r, const char *url, const char *method)
 {
     r->json = request_wants_json(r);
@@ -38,8 +69,15 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
         r->form = r->http->conf->demo ? r->http->conf->forms : NULL;
         return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
     }
+    const struct form_conf *script = NULL;
     if (strncmp(url, "/f/", 3) == 0) {
         r->form = conf_form(r->http->conf, url + 3, strlen(url + 3));
+        script = form_of_script(r->http->conf, url + 3);
+    }
+    if (script != NULL) {
+        r->form = script;
+        r->language = request_language(r);
+        return get ? answer_script(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
     }
     if (r->form == NULL) {
         return request_refuse(r, 404, NULL);

@@ -519,7 +519,7 @@ void page_demo(struct buf *out, const struct page_style *s)
 
 /* ---- JSON (RFC 8259) ------------------------------------------------------------------------- */
 
-static void put_json(struct buf *out, const char *text)
+void page_json_string(struct buf *out, const char *text)
 {
     buf_byte(out, '"');
     for (const char *p = text; *p != '\0'; p++) {
@@ -539,30 +539,30 @@ static void put_json(struct buf *out, const char *text)
 void page_json_ok(struct buf *out, const char *ref, const char *next)
 {
     buf_str(out, "{\"ok\":true,\"id\":");
-    put_json(out, ref);
+    page_json_string(out, ref);
     buf_str(out, ",\"next\":");
-    put_json(out, next != NULL
-                      ? next
-                      : ""); /* Formspree's client takes success without a string here for an error */
+    page_json_string(out, next != NULL
+                              ? next
+                              : ""); /* Formspree's client takes success without a string here for an error */
     buf_str(out, "}\n");
 }
 
 void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count)
 {
     buf_str(out, "{\"error\":");
-    put_json(out, what);
+    page_json_string(out, what);
     buf_str(out, ",\"errors\":[");
     for (size_t i = 0; i < count; i++) {
         buf_str(out, i > 0 ? ",{" : "{");
         if (errors[i].field != NULL) {
             buf_str(out, "\"field\":");
-            put_json(out, errors[i].field);
+            page_json_string(out, errors[i].field);
             buf_byte(out, ',');
         }
         buf_str(out, "\"code\":");
-        put_json(out, errors[i].code);
+        page_json_string(out, errors[i].code);
         buf_str(out, ",\"message\":");
-        put_json(out, errors[i].message);
+        page_json_string(out, errors[i].message);
         buf_byte(out, '}');
     }
     buf_str(out, "]}\n");

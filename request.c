@@ -14,9 +14,10 @@ static const struct header headers[] = {
     {"Strict-Transport-Security", "max-age=31536000"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
-    {"Cache-Control", "no-store"},
     {"Vary", "Origin, Accept, Accept-Language"},
 };
+
+static const char no_store[] = "no-store";
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -53,11 +54,22 @@ struct page_style request_style(const struct http_request *r)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static void free_page(void *arg)
+void request_free_page(struct buf *page)
 {
-    struct buf *page = arg;
     buf_free(page); /* wipes: a 422 page repeats what was typed */
     free(page);
+}
+
+static void free_page(void *arg)
+{
+    request_free_page(arg);
+}
+
+void request_add(struct http_request *r, const char *name, const char *value)
+{
+    if (r->more_count < COUNT(r->more)) {
+        r->more[r->more_count++] = (struct header){name, value};
+    }
 }
 
 struct buf *request_new_page(void)
@@ -94,11 +106,12 @@ static bool queue(struct http_request *r, unsigned status, struct MHD_Response *
     }
     const struct header ours[] = {
         {"Content-Security-Policy", page_csp()},
+        {"Cache-Control", r->cache != NULL ? r->cache : no_store},
         {"Access-Control-Allow-Origin", r->allow},
         {"Connection", r->http->draining ? "close" : NULL},
     };
     bool ok = add_headers(response, headers, COUNT(headers)) && add_headers(response, ours, COUNT(ours)) &&
-              add_headers(response, more, count) &&
+              add_headers(response, more, count) && add_headers(response, r->more, r->more_count) &&
               MHD_queue_response(r->connection, status, response) == MHD_YES;
     MHD_destroy_response(response);
     return ok;
@@ -115,7 +128,8 @@ bool request_answer(struct http_request *r, unsigned status, struct buf *page, c
     if (page != NULL && response == NULL) {
         free_page(page);
     }
-    const struct header more[] = {{"Content-Type", r->json ? "application/json" : "text/html; charset=utf-8"},
+    const char *usual = r->json ? "application/json" : "text/html; charset=utf-8";
+    const struct header more[] = {{"Content-Type", r->type != NULL ? r->type : usual},
                                   {"Content-Language", words_tag(r->language)},
                                   {name, value}};
     return queue(r, status, response, more, COUNT(more));
@@ -170,7 +184,8 @@ void request_refusal(struct buf *out, unsigned status, const char *why)
     if (status == 503) {
         buf_fmt(out, "Retry-After: %d\r\n", RETRY_AFTER);
     }
-    buf_fmt(out, "Content-Security-Policy: %s\r\nContent-Length: %zu\r\n\r\n", page_csp(), page.len);
+    buf_fmt(out, "Cache-Control: %s\r\nContent-Security-Policy: %s\r\nContent-Length: %zu\r\n\r\n", no_store,
+            page_csp(), page.len);
     buf_put(out, page.data, page.len);
     if (!buf_ok(&page)) {
         out->failed = true;

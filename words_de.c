@@ -35,6 +35,10 @@ const struct words_language words_de = {
             [W_FILE_AGAIN] = "{}: bitte noch einmal auswählen",
             [W_FILE_WAS] = "Sie hatten ausgewählt: {}",
             [W_FILE_HINT] = "Dateien können nicht bis zum nächsten Versuch aufbewahrt werden.",
+            [W_SENDING] = "Wird gesendet …",
+            [W_FAILED] =
+                "Es kam keine Antwort. Es ist also nicht sicher, dass Ihre Nachricht angekommen ist. Ihre "
+                "Eingaben sind noch da: Bitte drücken Sie den Knopf noch einmal. Sie kommt nicht doppelt an.",
             [W_ERROR] = "Fehler {}",
             [W_NOTHING_STORED] = "Es wurde nichts gespeichert und nichts gesendet.",
             [W_ABOUT] = "Formulare, sicher zugestellt",

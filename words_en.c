@@ -31,6 +31,9 @@ const struct words_language words_en = {
             [W_FILE_AGAIN] = "Choose {} again",
             [W_FILE_WAS] = "You had chosen: {}",
             [W_FILE_HINT] = "Files cannot be kept from one try to the next.",
+            [W_SENDING] = "Sending …",
+            [W_FAILED] = "No answer came, so it is not certain that your message has arrived. What you typed "
+                         "is still here: please press the button once more. It will not arrive twice.",
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "Nothing was stored and nothing was sent.",
             [W_ABOUT] = "Web forms, delivered safely",

@@ -33,6 +33,9 @@ const struct words_language words_es = {
             [W_FILE_AGAIN] = "{}: elíjalo de nuevo",
             [W_FILE_WAS] = "Había elegido: {}",
             [W_FILE_HINT] = "Los archivos no se pueden conservar de un intento a otro.",
+            [W_SENDING] = "Enviando…",
+            [W_FAILED] = "No ha llegado respuesta, así que no es seguro que su mensaje haya llegado. Lo que "
+                         "escribió sigue aquí: por favor, pulse el botón una vez más. No llegará dos veces.",
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "No se ha guardado ni enviado nada.",
             [W_ABOUT] = "Formularios web, entregados con seguridad",

@@ -36,6 +36,11 @@ const struct words_language words_fr = {
             [W_FILE_AGAIN] = "{}" COLON "à choisir de nouveau",
             [W_FILE_WAS] = "Vous aviez choisi" COLON "{}",
             [W_FILE_HINT] = "Les fichiers ne peuvent pas être gardés d’un essai à l’autre.",
+            [W_SENDING] = "Envoi en cours…",
+            [W_FAILED] =
+                "Aucune réponse n’est venue" COLON "il n’est donc pas certain que votre message soit arrivé. "
+                "Ce que vous avez saisi est toujours là" COLON
+                "veuillez appuyer encore une fois sur le bouton. Il n’arrivera pas en double.",
             [W_ERROR] = "Erreur {}",
             [W_NOTHING_STORED] = "Rien n’a été enregistré et rien n’a été envoyé.",
             [W_ABOUT] = "Des formulaires remis en toute sûreté",

@@ -481,6 +481,53 @@ size_t mime_placeholder(const char *at, struct placeholder *p);
  * characters. */
 bool mime_address_ok(const char *text, size_t len);
 
+/* ---- control.c: fields that speak to the form service and not to the owner (pure) -------------
+ *
+ * A control chooses among what the config allows; none leads to a recipient, a sender or a header of its own. */
+
+enum { /* dialects, which bits in one word stand for */
+       DIALECT_FORMSPREE = 1,
+       DIALECT_FORMMAIL = 2,
+       DIALECT_NETLIFY = 4,
+       DIALECT_WEB3FORMS = 8,
+};
+enum { /* controls that can be honoured, likewise */
+       CONTROL_NEXT = 1,
+       CONTROL_SUBJECT = 2,
+       CONTROL_REPLYTO = 4,
+       CONTROL_LANGUAGE = 8,
+       CONTROL_REQUIRED = 16,
+       CONTROL_SORT = 32,
+};
+enum {
+    CONTROL_NAMES_MAX = 64,    /* names that a list in a control may have; the rest is not looked at */
+    CONTROL_SUBJECT_MAX = 200, /* a longer subject stays a field */
+};
+
+struct
+    control { /* what the controls of one submission ask for; spans point into its fields and may be empty */
+    struct span next, missing; /* where to go afterwards, or when a field is missing: not yet judged */
+    struct span language;      /* a tag, not yet judged */
+    const char *subject;       /* template of the subject, or NULL; static, as are the next two */
+    struct field
+        *spent; /* the field that it stands in, to be hidden once nothing is left to ask the visitor */
+    const char *reply_to; /* template of an address that the form names for answers, or NULL */
+    const char *email;    /* template of the field "email", if that holds an address, or NULL */
+    size_t required_count;
+    size_t required[CONTROL_NAMES_MAX]; /* where they begin in memory */
+    struct buf memory;
+};
+
+/* The bits that stand for one word of `dialect` or of `controls`; "none" is 0. false: no such word. */
+bool control_dialect(const char *word, unsigned *bit);
+bool control_word(const char *word, unsigned *bit);
+/* Reads the controls of the dialects spoken, those of honoured alone, hides what the owner has no use for, and
+ * puts the fields in the order that `sort` asks for. To be freed with control_free(). */
+void control_read(struct form *fields, unsigned spoken, unsigned honoured, struct control *c);
+/* The name of a field that the page wants filled in; index below c->required_count. Lives as long as c. */
+const char *control_required(const struct control *c, size_t index);
+void control_free(struct control *c);
+
 /* ---- der.c: DER, read and written (pure) --------------------------------------------------------
  *
  * X.690 §10: one way to write everything, and only that way is read. A reader
@@ -1000,6 +1047,23 @@ enum language words_language(const char *tag, size_t len);
 /* What an Accept-Language value (RFC 9110 §12.5.4) likes best of what we have; LANGUAGE_AUTO: nothing. */
 enum language words_accept(const char *header, size_t len);
 
+/* ---- redirect.c: where a form may send the visitor afterwards (pure) -------------------------- */
+
+enum {
+    REDIRECT_MAX = 2000, /* a longer target is refused */
+    REDIRECT_URL_MAX =
+        8192, /* what to give buf_init() for its URL: each byte may become three, behind an origin */
+};
+
+/* Reads what a form names as target: an absolute https address (http: this machine only), or a path that begins
+ * with one slash, on site ("https://host[:port]" as value_origin() leaves it; NULL: there is none). Writes it as an
+ * absolute URL in one form that is safe in a header. false: refused, and out is worth nothing. */
+bool redirect_read(const char *text, size_t len, const char *site, struct buf *out);
+/* Is url, from redirect_read(), below one of these, from redirect_prefix() or value_origin()? */
+bool redirect_allowed(const char *url, char *const *allowed, size_t count);
+/* The same for an origin or a prefix of the config: no query, no fragment. */
+bool redirect_prefix(const char *text, struct buf *out);
+
 /* ---- confread.c: the config file as sections of keys; the only user of inih (pure) ----------- */
 
 struct confread_key {
@@ -1099,6 +1163,11 @@ struct form_conf {
     size_t required_count;
     char *success;          /* URL, NULL: our own receipt page */
     char *title;            /* what pages call the form */
+    unsigned dialect;       /* DIALECT_... of the control fields it knows, */
+    unsigned controls;      /* and CONTROL_... of those it honours */
+    char **redirects;       /* what those may name as next page: URLs from redirect_prefix() */
+    size_t redirect_count;  /* 0: the origins */
+    bool refuse_no_origin;  /* no post without an Origin, or with "null" */
     enum language language; /* LANGUAGE_AUTO: the visitor's */
     uint64_t max_body;
     bool alert;        /* no form of visitors: where the mails of alert.c go */
@@ -1230,7 +1299,8 @@ void page_json_ok(struct buf *out, const char *ref, const char *next);
 void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
 /* A string with its quotes. */
 void page_json_string(struct buf *out, const char *text);
-/* The same for any refusal: error is why->what, or else why->detail, or else the usual words. */
+/* The same for any refusal: error, and the message of the one entry of errors, is why->what, or else why->detail, or
+ * else the usual words. */
 void page_json_refusal(struct buf *out, const struct page_style *s, unsigned status,
                        const struct page_reason *why);
 
@@ -2204,6 +2274,8 @@ struct http_request {
     struct form *body;
     size_t counted; /* of http->memory */
     bool starved;   /* the body found no memory */
+    struct control control;
+    struct buf next; /* the page that the form names as the next one, if it is allowed */
     struct submission submission;
 };
 
@@ -2240,6 +2312,9 @@ void request_refusal(struct buf *out, unsigned status, const char *why);
 bool cors_allow(struct http_request *r);
 /* The answer where it may not. */
 bool cors_refuse(struct http_request *r);
+/* The origin of the page that the form stands on, as far as the request tells truly: one of the form's, or NULL if
+ * it has none. */
+const char *cors_site(const struct http_request *r);
 /* Answers OPTIONS. */
 bool cors_preflight(struct http_request *r);
 
@@ -2329,12 +2404,12 @@ struct conn {
     bool readable, writable, http_readable, http_writable; /* as far as epoll and the last call tell */
     unsigned watches_room; /* bits, one a side: epoll tells when a send can go on */
     unsigned ends;         /* bits: epoll has told of the end of the stream, which is to be read */
-    bool hung_up;                                          /* the peer sends no more */
-    bool busy;                                             /* a request is with http and not yet answered */
-    bool discard;                                          /* what else the peer sends is of no interest */
-    bool closing, shut; /* the last answer is on its way; and after it the end was announced */
-    bool finished;      /* FIN was sent */
-    bool dead;          /* to be freed by the loop */
+    bool hung_up;          /* the peer sends no more */
+    bool busy;             /* a request is with http and not yet answered */
+    bool discard;          /* what else the peer sends is of no interest */
+    bool closing, shut;    /* the last answer is on its way; and after it the end was announced */
+    bool finished;         /* FIN was sent */
+    bool dead;             /* to be freed by the loop */
     bool full_handshake;
     bool queued;              /* in env->ready */
     const unsigned char *run; /* what the gate let through and http has not taken yet */

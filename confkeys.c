@@ -19,10 +19,10 @@ static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_from, set_flag, set_host, set_language, set_listen, set_listen_local,
-    set_number, set_origins, set_path, set_password, set_paths, set_pins, set_profile, set_reply_to,
-    set_seconds, set_server, set_size, set_targets, set_template, set_text, set_tls, set_url, set_user,
-    set_words;
+static setter set_addresses, set_controls, set_dialect, set_missing_origin, set_redirects, set_from, set_flag,
+    set_language, set_host, set_listen, set_listen_local, set_number, set_origins, set_path, set_password,
+    set_paths, set_pins, set_profile, set_reply_to, set_seconds, set_server, set_size, set_targets,
+    set_template, set_text, set_tls, set_url, set_user, set_words;
 
 struct setting {
     enum kind kind;
@@ -108,7 +108,7 @@ static const struct setting keys[] = {
      "the mailbox or the [mailhost] that the mail is given to", NULL, NULL},
     {FORM, "subject", set_template, ONE(form_conf, subject), "{form}: {ref}", NULL,
      "the subject of the mail", NULL, NULL},
-    {FORM, "reply_to", set_reply_to, ONE(form_conf, reply_to), NULL, "none",
+    {FORM, "reply_to", set_reply_to, ONE(form_conf, reply_to), NULL, "the field email, by dialect",
      "where an answer to the mail goes, such as {email}", NULL, NULL},
     {FORM, "origins", set_origins, LIST(form_conf, origins, origin_count), NULL, "any",
      "the web sites that may send this form", NULL, NULL},
@@ -116,6 +116,14 @@ static const struct setting keys[] = {
      "the names of the fields that must be filled in", NULL, NULL},
     {FORM, "success", set_url, ONE(form_conf, success), NULL, "a built-in page with the receipt",
      "the page that the visitor sees afterwards", NULL, NULL},
+    {FORM, "dialect", set_dialect, ONE(form_conf, dialect), "formspree", NULL,
+     "the form services whose control fields are understood", NULL, NULL},
+    {FORM, "controls", set_controls, ONE(form_conf, controls),
+     "next subject replyto language required sort", NULL, "the control fields that are honoured", NULL, NULL},
+    {FORM, "redirects", set_redirects, LIST(form_conf, redirects, redirect_count), NULL, "the origins",
+     "where the form itself may send the visitor afterwards", NULL, NULL},
+    {FORM, "missing_origin", set_missing_origin, ONE(form_conf, refuse_no_origin), "accept", NULL,
+     "what becomes of a post that does not say which web site it comes from: accept or refuse", NULL, NULL},
     {FORM, "title", set_text, ONE(form_conf, title), NULL, "the name of the form",
      "what pages call the form", NULL, NULL},
     {FORM, "language", set_language, ONE(form_conf, language), "auto", NULL,
@@ -445,6 +453,64 @@ static void set_origins(struct value *v)
         }
     }
     store_list(v, words, count);
+}
+
+/* Words that stand for bits, "none" alone for no bit. */
+static void set_bits(struct value *v, bool (*read)(const char *, unsigned *), const char *known)
+{
+    size_t count;
+    char **words = split(v, &count);
+    unsigned bits = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned bit = 0;
+        if (!read(words[i], &bit)) {
+            wrong(v, words[i], "is not known here: there is %s", known);
+        } else if (bit == 0 && count > 1) {
+            wrong(v, words[i], "stands alone or not at all: remove it or the others");
+        }
+        bits |= bit;
+    }
+    memcpy(member(v), &bits, sizeof(bits));
+}
+
+static void set_dialect(struct value *v)
+{
+    set_bits(v, control_dialect, "formspree, formmail, netlify, web3forms and none");
+}
+
+static void set_controls(struct value *v)
+{
+    set_bits(v, control_word, "next, subject, replyto, language, required, sort and none");
+}
+
+static void set_redirects(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    struct buf url;
+    buf_init(&url, REDIRECT_URL_MAX);
+    for (size_t i = 0; i < count; i++) {
+        buf_clear(&url);
+        if (redirect_prefix(words[i], &url)) {
+            words[i] = confread_keep_text(v->r, buf_text(&url));
+        } else {
+            wrong(v, words[i],
+                  "is not the address of a web site or of a part of one, such as "
+                  "https://www.example.com/thanks/ "
+                  "(http:// for localhost alone, nothing after ? or #)");
+        }
+    }
+    buf_free(&url);
+    store_list(v, words, count);
+}
+
+static void set_missing_origin(struct value *v)
+{
+    bool refuse = strcmp(v->text, "refuse") == 0;
+    if (!refuse && strcmp(v->text, "accept") != 0) {
+        wrong(v, v->text, "is neither accept nor refuse");
+    }
+    store_flag(v, refuse);
 }
 
 static void set_endpoints(struct value *v, bool local)

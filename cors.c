@@ -5,13 +5,13 @@
 #include <string.h>
 #include <strings.h>
 
-/* No Origin, or an opaque one, says nothing (RFC 6454 §7.3): privacy settings and old browsers send that, and a
- * real visitor is not to be turned away. */
+/* No Origin, or an opaque one, says nothing (RFC 6454 §7.3): old browsers and pages with "Referrer-Policy:
+ * no-referrer" send that, and a real visitor is not to be turned away unless the owner says so. */
 bool cors_allow(struct http_request *r)
 {
     const char *origin = request_header(r, "Origin");
     if (origin == NULL || strcmp(origin, "null") == 0) {
-        return true;
+        return !r->form->refuse_no_origin;
     }
     const char *host = request_header(r, "Host");
     if (host != NULL && strncmp(origin, "https://", 8) == 0 && strcasecmp(origin + 8, host) == 0) {
@@ -31,6 +31,26 @@ bool cors_allow(struct http_request *r)
     return false;
 }
 
+/* Is text this origin, or the address of a page there? */
+static bool is_of(const char *text, const char *origin)
+{
+    size_t len = strlen(origin);
+    return text != NULL && strncasecmp(text, origin, len) == 0 &&
+           (text[len] == '\0' || strchr("/?#", text[len]) != NULL);
+}
+
+const char *cors_site(const struct http_request *r)
+{
+    const char *const says[] = {request_header(r, "Origin"), request_header(r, "Referer")};
+    for (size_t i = 0; i < COUNT(says) * r->form->origin_count; i++) {
+        const char *origin = r->form->origins[i % r->form->origin_count];
+        if (is_of(says[i / r->form->origin_count], origin)) {
+            return origin;
+        }
+    }
+    return r->form->origin_count > 0 ? r->form->origins[0] : NULL;
+}
+
 bool cors_refuse(struct http_request *r)
 {
     return request_refuse(r, 403, NULL);
@@ -43,7 +63,8 @@ bool cors_preflight(struct http_request *r)
     }
     static const struct header more[] = {
         {"Access-Control-Allow-Methods", "POST"},
-        {"Access-Control-Allow-Headers", "Accept, Content-Type"},
+        {"Access-Control-Allow-Headers",
+         "Accept, Content-Type, Formspree-Client, Formspree-Session-Data, Idempotency-Key, X-Requested-With"},
         {"Access-Control-Max-Age", "86400"},
     };
     return request_answer_empty(r, 204, more, COUNT(more));

@@ -190,7 +190,7 @@ static bool is_required(const struct form_conf *f, struct span name)
 static bool is_hidden(const struct refill *r, const struct field *field)
 {
     struct span name = span_of(&field->name);
-    return !field->file && name.len > 0 && name.at[0] == '_' && !is_wrong(r, name);
+    return !field->file && (field->hidden || (name.len > 0 && name.at[0] == '_')) && !is_wrong(r, name);
 }
 
 /* Where to mend an error: the first field of its name or, if none was sent, the input that we add for it. */
@@ -568,11 +568,28 @@ void page_json_error(struct buf *out, const char *what, const struct page_error 
     buf_str(out, "]}\n");
 }
 
+/* Formspree's names where it has one. */
+static const char *refusal_code(unsigned status)
+{
+    switch (status) {
+    case 403: return "BLOCKED";
+    case 404: return "FORM_NOT_FOUND";
+    case 413: return "FILES_TOO_BIG";
+    case 415: return "UNSUPPORTED_TYPE";
+    case 429: return "TOO_OFTEN";
+    case 503: return "UNAVAILABLE";
+    default: return "MALFORMED";
+    }
+}
+
 void page_json_refusal(struct buf *out, const struct page_style *s, unsigned status,
                        const struct page_reason *why)
 {
     static const struct page_reason none;
     why = why != NULL ? why : &none;
     const char *usual = words_refusal(s->language, status)->what;
-    page_json_error(out, either(why->what, either(why->detail, usual)), NULL, 0);
+    /* Listed too: Formspree's client shows its user the list alone. */
+    const struct page_error error = {.code = refusal_code(status),
+                                     .message = either(why->what, either(why->detail, usual))};
+    page_json_error(out, error.message, &error, 1);
 }

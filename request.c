@@ -14,7 +14,7 @@ static const struct header headers[] = {
     {"Strict-Transport-Security", "max-age=31536000"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
-    {"Vary", "Origin, Accept, Accept-Language"},
+    {"Vary", "Origin, Accept, Accept-Language, X-Requested-With"},
 };
 
 static const char no_store[] = "no-store";
@@ -28,7 +28,10 @@ const char *request_header(const struct http_request *r, const char *name)
 
 bool request_wants_json(const struct http_request *r)
 {
-    const char *accept = request_header(r, "Accept");
+    const char *accept = request_header(r, "Accept"), *with = request_header(r, "X-Requested-With");
+    if (with != NULL && strcasecmp(with, "XMLHttpRequest") == 0) {
+        return true;
+    }
     if (accept == NULL) {
         return false;
     }
@@ -108,6 +111,7 @@ static bool queue(struct http_request *r, unsigned status, struct MHD_Response *
         {"Content-Security-Policy", page_csp()},
         {"Cache-Control", r->cache != NULL ? r->cache : no_store},
         {"Access-Control-Allow-Origin", r->allow},
+        {"Access-Control-Expose-Headers", r->allow != NULL ? "Idempotent-Replayed, Retry-After" : NULL},
         {"Connection", r->http->draining ? "close" : NULL},
     };
     bool ok = add_headers(response, headers, COUNT(headers)) && add_headers(response, ours, COUNT(ours)) &&

@@ -46,6 +46,8 @@ bool submit_begin(struct http_request *r)
 
 void submit_drop(struct http_request *r)
 {
+    control_free(&r->control);
+    buf_free(&r->next);
     form_free(r->body);
     r->body = NULL;
     r->http->memory -= r->counted;
@@ -92,29 +94,66 @@ static bool has_value(struct form *f, const char *name)
     return false;
 }
 
+static size_t add_missing(const struct http_request *r, struct page_error *errors, size_t n,
+                          const char *field)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(errors[i].field, field) == 0) {
+            return n;
+        }
+    }
+    errors[n] = (struct page_error){
+        .field = field, .code = "REQUIRED_FIELD_MISSING", .message = words(r->language, W_FILL_IN)};
+    return n + 1;
+}
+
 static size_t find_errors(const struct http_request *r, struct page_error *errors)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->form->required_count && n < ERRORS_MAX; i++) {
         if (!has_value(r->body, r->form->required[i])) {
-            errors[n++] = (struct page_error){.field = r->form->required[i],
-                                              .code = "REQUIRED_FIELD_MISSING",
-                                              .message = words(r->language, W_FILL_IN)};
+            n = add_missing(r, errors, n, r->form->required[i]);
+        }
+    }
+    for (size_t i = 0; i < r->control.required_count && n < ERRORS_MAX; i++) {
+        if (!has_value(r->body, control_required(&r->control, i))) {
+            n = add_missing(r, errors, n, control_required(&r->control, i));
         }
     }
     return n;
+}
+
+/* Where the form itself wants the visitor to go, in r->next; false: nowhere, or nowhere that the config allows. That
+ * is no mistake of the visitor's, whose mail is taken all the same. */
+static bool find_next(struct http_request *r, struct span target)
+{
+    const struct form_conf *f = r->form;
+    char *const *allowed = f->redirect_count > 0 ? f->redirects : f->origins;
+    size_t count = f->redirect_count > 0 ? f->redirect_count : f->origin_count;
+    if (target.len == 0) {
+        return false;
+    }
+    buf_init(&r->next, REDIRECT_URL_MAX);
+    if (redirect_read(target.at, target.len, cors_site(r), &r->next) &&
+        redirect_allowed(buf_text(&r->next), allowed, count)) {
+        return true;
+    }
+    buf_free(&r->next);
+    log_info("form %s: a page that the form named as the next one is not allowed: see redirects", f->name);
+    return false;
 }
 
 static bool refuse_fields(struct http_request *r, const struct page_error *errors, size_t count)
 {
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();
+    bool away = !r->json && find_next(r, r->control.missing);
     if (page != NULL && r->json) {
         page_json_error(page, words(r->language, W_INVALID), errors, count);
     } else if (page != NULL) {
         page_invalid(page, &style, r->body, errors, count);
     }
-    return request_answer(r, 422, page, NULL, NULL);
+    return request_answer(r, away ? 303 : 422, page, "Location", away ? buf_text(&r->next) : NULL);
 }
 
 static bool refuse_body(struct http_request *r)
@@ -125,6 +164,17 @@ static bool refuse_body(struct http_request *r)
     case FORM_NO_MEMORY: return request_refuse_for_now(r);
     default: return request_refuse(r, 400, form_why(r->body));
     }
+}
+
+/* An address that the config names stands; a template of it gives way to what the form calls the address for
+ * answers, but not to a mere field "email". */
+static const char *reply_to(const struct http_request *r)
+{
+    const char *own = r->form->reply_to;
+    if (r->control.reply_to != NULL && (own == NULL || strchr(own, '{') != NULL)) {
+        return r->control.reply_to;
+    }
+    return own != NULL ? own : r->control.email;
 }
 
 /* Hands the submission to the commit thread; http.c wakes the connection when it is durable. */
@@ -147,7 +197,11 @@ static bool commit(struct http_request *r)
     s->message.to = r->form->to;
     s->message.to_count = r->form->to_count;
     s->message.subject = r->form->subject;
-    s->message.reply_to = r->form->reply_to;
+    if (r->control.subject != NULL) {
+        s->message.subject = r->control.subject;
+        r->control.spent->hidden = true;
+    }
+    s->message.reply_to = reply_to(r);
     s->message.peer = r->link->visitor.text;
     s->message.protocol = "HTTPS";
     s->message.tls = r->link->visitor.tls;
@@ -166,6 +220,9 @@ bool submit_end(struct http_request *r)
     if (!form_end(r->body)) {
         return refuse_body(r);
     }
+    control_read(r->body, r->form->dialect, r->form->controls, &r->control);
+    enum language asked = words_language(r->control.language.at, r->control.language.len);
+    r->language = asked != LANGUAGE_AUTO ? asked : r->language;
     struct page_error errors[ERRORS_MAX];
     size_t count = find_errors(r, errors);
     return count > 0 ? refuse_fields(r, errors, count) : commit(r);
@@ -183,18 +240,16 @@ bool submit_committed(struct http_request *r)
     stats_add(STAT_COMMITTED, 1);
     stats_set(STAT_COMMIT_FAILED_AT, 0);
     log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name, (unsigned long long)s->draft.size);
+    const char *next = find_next(r, r->control.next) ? buf_text(&r->next) : r->form->success;
     struct buf *page = request_new_page();
     if (page == NULL) {
         return false;
     }
     if (r->json) {
-        page_json_ok(page, s->ref, r->form->success);
+        page_json_ok(page, s->ref, next);
         return request_answer(r, 200, page, NULL, NULL);
     }
     const struct page_style style = request_style(r);
     page_receipt(page, &style, s->ref, s->message.time);
-    if (r->form->success == NULL) {
-        return request_answer(r, 200, page, NULL, NULL);
-    }
-    return request_answer(r, 303, page, "Location", r->form->success);
+    return request_answer(r, next != NULL ? 303 : 200, page, "Location", next);
 }

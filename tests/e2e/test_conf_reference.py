@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "conf confkeys confread value words words_en words_de words_fr words_es form buf charset utf8 mime passwd".split()
+SOURCES = "conf confkeys confread control redirect value words words_en words_de words_fr words_es form buf charset utf8 mime passwd".split()
 EXAMPLE = ROOT / "config.ini.example"
 MANUAL = ROOT / "doc" / "formbridge.ini.5"
 

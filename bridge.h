@@ -132,6 +132,8 @@ enum counter {
     STAT_COMMIT_FAILED_AT, /* gauge: when the last commit failed, seconds since 1970; 0: the last one did not
                             */
     STAT_COMMIT_SYNCS,     /* flushes asked of the disk for commits */
+    STAT_REPEATED,         /* answered with the receipt of the first: no second mail */
+    STAT_ONCE_EVICTED,     /* forgotten within their window, so that a repeat would be a second mail */
     STAT_DELIVERED,
     STAT_DELIVERY_DEFERRED, /* tries that ended in a temporary failure */
     STAT_HELD,              /* gauge: messages that need a person */
@@ -1176,6 +1178,8 @@ struct form_conf {
     bool smime_modern;
     char *sign_cert, *sign_key; /* NULL: not signed */
     struct seal *seal;          /* no key: a front's own, see roles.c */
+
+    unsigned once_window; /* how long a repeat gets the receipt of the first; 0: each is a mail */
 };
 
 struct conf {
@@ -1425,6 +1429,7 @@ struct draft {        /* a message being written */
     int error;          /* errno of the first failure, sticky; 0: none so far */
     struct buf pending; /* not yet written to the file */
     uint64_t size;
+    bool again;
 };
 
 /* As the user who owns the spool: makes what is missing of it (mode 0700), syncs the names. false: why says
@@ -1435,8 +1440,13 @@ void spool_close(struct spool *s);
 bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char *form);
 /* A receipt from 8 random bytes: 12 letters of Crockford's base 32 in three groups. */
 void spool_ref(char ref[REF_SIZE], const unsigned char random[8]);
+/* Is this the text of a receipt? */
+bool spool_ref_ok(const char *ref);
 /* Starts a message. Failure shows in d->error. */
 void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form);
+/* The same for one that may be there already, half-written or committed, from a front that failed or died: it takes
+ * its own place. */
+void spool_begin_again(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form);
 /* Makes n drafts durable with as few syncs as their number allows: afterwards, each with error 0 is committed
  * and survives anything; each with another error has left nothing behind. Closes them all. */
 void spool_commit(struct spool *s, struct draft *const *drafts, size_t n);
@@ -2176,6 +2186,95 @@ bool seal_usable(const struct seal *s, int64_t now, int64_t *expiry, char *why, 
 bool seal_compose(const struct seal *s, const struct message *m, struct signer_link *link, struct sink *out,
                   char *why, size_t why_size);
 
+/* ---- once.c: a repeat gets the receipt of the first --------------------------------------------- */
+
+enum {
+    ONCE_KEY = 16, /* bytes of a fingerprint */
+    ONCE_SECRET = 32,
+    ONCE_HEADER_MAX = 255,   /* longer Idempotency-Keys are refused */
+    ONCE_WINDOW_MAX = 86400, /* seconds */
+};
+
+struct once; /* what was claimed and stored, in memory that all fronts share; nothing a visitor wrote */
+
+struct once_sender {   /* what tells visitors apart who send the same */
+    struct span key;   /* their Idempotency-Key; .at NULL: none */
+    const char *agent; /* User-Agent, or NULL */
+    uint64_t visitor;  /* peers_id() */
+};
+
+struct once_claim {
+    unsigned char key[ONCE_KEY];   /* the fingerprint */
+    unsigned char check[ONCE_KEY]; /* of the content, where the fingerprint is that of an Idempotency-Key */
+    int64_t time;                  /* seconds since 1970 */
+    char ref[REF_SIZE];
+    bool held;  /* to be settled */
+    bool again; /* one that failed or died has had this receipt: it may be in the spool */
+    uint32_t slot;
+};
+
+enum once_verdict {
+    ONCE_FIRST,      /* store it, under claim->ref and ->time, which may be those of one that failed */
+    ONCE_WAIT,       /* the first is being stored: ask again */
+    ONCE_REPEAT,     /* it is stored: claim->ref and ->time are the first one's */
+    ONCE_OTHER,      /* the Idempotency-Key came with other content */
+    ONCE_UNREADABLE, /* the Idempotency-Key is none */
+};
+
+/* Before the first fork, with a secret for this run. NULL: no memory. */
+struct once *once_new(void);
+void once_free(struct once *o);
+/* One that lasts, for all processes, before the first of the rest. */
+void once_secret(struct once *o, const unsigned char secret[ONCE_SECRET]);
+/* The value of an Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07 §2.1): a string in quotes, or as
+ * many send it, without. false: empty, too long or not printable. Pure. */
+bool once_header(const char *text, struct span *key);
+/* Sets c->key and c->check from the visible fields, in order, and from the Idempotency-Key, else from a field _nonce,
+ * else from who sent them. form: its name. */
+void once_identify(struct once *o, struct once_claim *c, const char *form, struct form *fields,
+                   const struct once_sender *from);
+/* _nonce is for us and stays out of the mail. */
+void once_hide(struct form *fields);
+/* Asks for the right to store c, whose key, check, time (now) and ref (a new one) are set. window: seconds. owner: the
+ * pid of the front. */
+enum once_verdict once_claim(struct once *o, struct once_claim *c, unsigned window, int32_t owner);
+/* What became of it. */
+void once_settle(struct once *o, struct once_claim *c, bool stored);
+/* This front is gone: others may have what it claimed. */
+void once_forget(struct once *o, int32_t owner);
+/* From an earlier run. */
+void once_restore(struct once *o, const struct once_claim *c, bool stored);
+/* For oncelog.c: a keyed hash that shows what is ours; the next count places of its journal. */
+void once_seal(struct once *o, const void *bytes, size_t len, unsigned char seal[ONCE_KEY]);
+uint64_t once_place(struct once *o, uint64_t count);
+
+/* ---- oncelog.c: what once.c must remember across a restart ------------------------------------ */
+
+enum {
+    ONCELOG_RECORDS = 65536, /* of 64 bytes: as many as fit in memory */
+    ONCELOG_LOT_MAX = 64,
+};
+
+struct oncelog {
+    struct once *once;
+    int fd; /* of the journal; -1: none */
+    uint64_t place;
+    bool failed; /* the last write; was said */
+};
+
+/* At the start, as the user of the spool, before any front: takes the secret from root, the spool, or makes it, and
+ * tells o what an earlier run has stored. false: why; o then does its work without a memory. */
+bool oncelog_load(struct once *o, int root, int64_t now, char *why, size_t why_size);
+/* A front's, for its commit thread, before it narrows itself. false: why; the rest then does nothing on the disk. */
+bool oncelog_open(struct oncelog *l, struct once *o, const char *spool, char *why, size_t why_size);
+void oncelog_close(struct oncelog *l);
+/* Of these claims, at most ONCELOG_LOT_MAX, those that are held are about to be stored, in one write. */
+void oncelog_begin(struct oncelog *l, struct once_claim *const *claims, size_t n);
+/* They were, or not: in one write, then for all fronts. */
+void oncelog_end(struct oncelog *l, struct once_claim *const *claims, const bool *stored, size_t n);
+/* One record of 64 bytes. false: torn, or not ours. */
+bool oncelog_record(struct once *o, const unsigned char *record, struct once_claim *c, bool *stored);
+
 /* ---- commit.c: submissions become durable off the event loop --------------------------------- */
 
 struct submission { /* belongs to its owner before commit_submit() and after commit_collect() */
@@ -2184,14 +2283,15 @@ struct submission { /* belongs to its owner before commit_submit() and after com
     struct draft
         draft; /* afterwards draft.error is 0 if it is durable, else an errno and nothing is stored */
     const struct seal *seal; /* NULL: in clear */
+    struct once_claim once;  /* its ref and time are those of the message */
     void *owner;
     struct submission *next;
 };
 
 struct commits; /* the thread and its queue */
-/* wake: a byte is written there (non-blocking) after each commit. signer: a socket to it for signatures of mail. NULL:
- * no memory, no thread. */
-struct commits *commit_start(struct spool *s, int wake, int signer);
+/* wake: a byte is written there (non-blocking) after each commit. signer: a socket to it for signatures of mail. log:
+ * is told of each lot. NULL: no memory, no thread. */
+struct commits *commit_start(struct spool *s, int wake, int signer, struct oncelog *log);
 /* Called from the loop's thread only, as are the rest. */
 void commit_submit(struct commits *c, struct submission *s);
 /* Readable when commit_collect() has something. */
@@ -2213,7 +2313,8 @@ void peers_enter(struct peers *p, unsigned front, const struct sockaddr_storage 
 void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
 /* This front is gone, and its connections with it. Returns how many they were. */
 unsigned peers_forget(struct peers *p, unsigned front);
-
+/* What counts as one visitor: an IPv4 address, or an IPv6 /64. */
+uint64_t peers_id(const struct sockaddr_storage *addr);
 /* ---- request.c: one request and its answer ------------------------------------------------------
  *
  * What returns bool has queued an answer; false: it could not, and the connection ends, which is poor but
@@ -2232,9 +2333,12 @@ struct http { /* the HTTP of one front */
     const struct conf *conf;
     struct MHD_Daemon *daemon;
     struct commits *commits;
-    struct http_link *adding; /* the one that http_add() is at work on */
-    size_t memory;            /* bytes of bodies, all requests together */
-    size_t waiting;           /* submissions with the commit thread */
+    struct once *once;
+    int32_t pid;                  /* ours */
+    struct http_link *adding;     /* the one that http_add() is at work on */
+    struct http_request *repeats; /* those that wait for the one they repeat */
+    size_t memory;                /* bytes of bodies, all requests together */
+    size_t waiting;               /* submissions with the commit thread, or with repeats */
     bool draining;
 };
 
@@ -2249,7 +2353,7 @@ struct http_link { /* one connection to it */
 enum request_stage {
     REQUEST_NEW,
     REQUEST_BODY,       /* its head will do, its body is being read */
-    REQUEST_COMMITTING, /* its submission belongs to the commit thread */
+    REQUEST_COMMITTING, /* its submission belongs to the commit thread, or waits for the one it repeats */
     REQUEST_COMMITTED,
     REQUEST_ANSWERED,
 };
@@ -2276,7 +2380,9 @@ struct http_request {
     bool starved;   /* the body found no memory */
     struct control control;
     struct buf next; /* the page that the form names as the next one, if it is allowed */
+    enum once_verdict verdict;
     struct submission submission;
+    struct http_request *next_waiting; /* the same submission is with another request: wait for its end */
 };
 
 /* The value of a header of the request, or NULL. Lives as long as the request. */
@@ -2318,6 +2424,18 @@ const char *cors_site(const struct http_request *r);
 /* Answers OPTIONS. */
 bool cors_preflight(struct http_request *r);
 
+/* ---- repeat.c: a submission that was here before ----------------------------------------------- */
+
+/* The body is read and in order, r->submission has its ref and time. Sets r->verdict, and perhaps these two to those of
+ * the first; with ONCE_WAIT r is kept until repeat_look(). */
+void repeat_check(struct http_request *r);
+/* Milliseconds until repeat_look() is to be called, -1: no need. */
+int repeat_look_in(const struct http *h);
+/* Those that need wait no longer, linked by next; their verdict says why. */
+struct http_request *repeat_look(struct http *h);
+/* The answer to ONCE_OTHER and ONCE_UNREADABLE. */
+bool repeat_refuse(struct http_request *r);
+
 /* ---- submit.c: the life of one submission ----------------------------------------------------
  *
  * submit_begin(), submit_feed() for each piece, submit_end(); then r->stage is REQUEST_ANSWERED, or it is
@@ -2329,17 +2447,21 @@ void submit_feed(struct http_request *r, const void *bytes, size_t len);
 /* The body ends here. */
 bool submit_end(struct http_request *r);
 bool submit_committed(struct http_request *r);
+/* It has waited for the one that it repeats: has it stored if that one failed, else r->stage is REQUEST_COMMITTED. */
+void submit_awake(struct http_request *r);
 /* Gives the memory of the body back. */
 void submit_drop(struct http_request *r);
 
 /* ---- http.c: links and routes ----------------------------------------------------------------- */
 
 /* NULL: no memory. All of it lives on the caller's thread. */
-struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer);
-/* Descriptors to poll for reading; call http_run() when one is, and whenever http_due() says so. */
+struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log);
+/* Descriptors to poll for reading; call http_run() when one is, whenever http_due() says so, and after http_due_in()
+ * milliseconds unless that is -1. */
 int http_fd(const struct http *h);
 int http_commit_fd(const struct http *h);
 bool http_due(struct http *h);
+int http_due_in(const struct http *h);
 void http_run(struct http *h);
 /* A connection whose clear text comes and goes through fd, one end of a socketpair; takes fd in any case.
  * answered(arg) is called when a request's answer has been written to fd. NULL: no memory. The link ends when
@@ -2456,6 +2578,7 @@ struct front { /* what a front process needs; all of it belongs to the caller */
     int mail_signer; /* another socket to the signer, for the commit thread */
     struct tls_cache *cache;
     struct peers *peers;
+    struct oncelog once;
     unsigned number; /* 0 … fronts-1 */
     int wake;        /* write end of the courier's pipe */
     int acme;        /* acme_webroot, open, or -1 */
@@ -2526,7 +2649,8 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     const struct chain *chain; /* of the certificate as it was when this set was made */
     struct tls_cache *cache;
     struct peers *peers;
-    int *bad_calls; /* shared memory, one for each role */
+    struct once *once; /* the parent's, which outlives this set */
+    int *bad_calls;    /* shared memory, one for each role */
 };
 
 /* Which socket to the signer is whose: a front's loop and its commit thread have one each. */

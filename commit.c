@@ -10,13 +10,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { LOT_MAX = 64 };
+enum { LOT_MAX = ONCELOG_LOT_MAX };
 
 struct commits {
     struct spool *spool;
     struct signer_link signer; /* for mail that is signed; this thread's own */
-    int wake;                  /* tells the courier */
-    int event;                 /* tells the loop */
+    struct oncelog *log;
+    int wake;  /* tells the courier */
+    int event; /* tells the loop */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more;
@@ -60,15 +61,26 @@ static bool compose(struct commits *c, struct submission *s)
 static void commit_lot(struct commits *c, struct submission **lot, size_t n)
 {
     struct draft *drafts[LOT_MAX];
+    struct once_claim *claims[LOT_MAX];
+    bool stored[LOT_MAX];
+    for (size_t i = 0; i < n; i++) {
+        claims[i] = &lot[i]->once;
+    }
+    oncelog_begin(c->log, claims, n);
     for (size_t i = 0; i < n; i++) {
         struct submission *s = lot[i];
-        spool_begin(c->spool, &s->draft, s->message.time, s->message.ref, s->message.form);
+        (s->once.again ? spool_begin_again : spool_begin)(c->spool, &s->draft, s->message.time,
+                                                          s->message.ref, s->message.form);
         if (s->draft.error == 0 && !compose(c, s) && s->draft.error == 0) {
             s->draft.error = ENOMEM; /* the only way to fail that the file does not know of */
         }
         drafts[i] = &s->draft;
     }
     spool_commit(c->spool, drafts, n);
+    for (size_t i = 0; i < n; i++) {
+        stored[i] = lot[i]->draft.error == 0;
+    }
+    oncelog_end(c->log, claims, stored, n); /* before anybody is told */
 }
 
 static void give_back(struct commits *c, struct submission **lot, size_t n)
@@ -100,7 +112,7 @@ static void *commit_thread(void *arg)
     return NULL;
 }
 
-struct commits *commit_start(struct spool *s, int wake, int signer)
+struct commits *commit_start(struct spool *s, int wake, int signer, struct oncelog *log)
 {
     struct commits *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -108,6 +120,7 @@ struct commits *commit_start(struct spool *s, int wake, int signer)
     }
     c->spool = s;
     c->wake = wake;
+    c->log = log;
     signer_link_init(&c->signer, signer);
     c->last = &c->first;
     pthread_mutex_init(&c->lock, NULL);

@@ -130,6 +130,8 @@ static const struct setting keys[] = {
      "the language of pages and messages: auto, en, de, fr or es", NULL, NULL},
     {FORM, "max_body", set_size, ONE(form_conf, max_body), NULL, "max_body of [bridge]",
      "the most bytes in one post of this form", "1k", "1G"},
+    {FORM, "once_window", set_seconds, ONE(form_conf, once_window), "10m", NULL,
+     "how long the same content again gets the receipt of the first and is no second mail, 0 for never", "0", "1d"},
     {FORM, "encrypt_to", set_paths, LIST(form_conf, encrypt_to, encrypt_count), NULL, "no encryption",
      "the PEM files of the certificates that alone can open the mail", NULL, NULL},
     {FORM, "smime_profile", set_profile, ONE(form_conf, smime_modern), "compatible", NULL,

@@ -186,14 +186,16 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
-struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer)
+struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log)
 {
     struct http *h = calloc(1, sizeof *h);
     if (h == NULL) {
         return NULL;
     }
     h->conf = c;
-    h->commits = commit_start(s, wake, signer);
+    h->once = log->once;
+    h->pid = getpid();
+    h->commits = commit_start(s, wake, signer, log);
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
     h->daemon =
         h->commits == NULL
@@ -230,6 +232,29 @@ bool http_due(struct http *h)
     return MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0;
 }
 
+int http_due_in(const struct http *h)
+{
+    return repeat_look_in(h);
+}
+
+static void resume(struct http_request *r)
+{
+    r->http->waiting--;
+    MHD_resume_connection(r->connection);
+}
+
+static void resume_repeats(struct http *h)
+{
+    struct http_request *next;
+    for (struct http_request *r = repeat_look(h); r != NULL; r = next) {
+        next = r->next_waiting;
+        submit_awake(r);
+        if (r->stage == REQUEST_COMMITTED) {
+            resume(r);
+        }
+    }
+}
+
 static void resume_committed(struct http *h)
 {
     struct submission *next;
@@ -237,8 +262,7 @@ static void resume_committed(struct http *h)
         next = s->next;
         struct http_request *r = s->owner;
         r->stage = REQUEST_COMMITTED;
-        h->waiting--;
-        MHD_resume_connection(r->connection);
+        resume(r);
     }
 }
 
@@ -246,6 +270,7 @@ void http_run(struct http *h)
 {
     if (h->waiting > 0) {
         resume_committed(h);
+        resume_repeats(h);
     }
     MHD_run(h->daemon);
 }
@@ -287,7 +312,7 @@ void http_stop(struct http *h)
 {
     while (h->waiting > 0) { /* MHD cannot be stopped while connections are suspended */
         struct pollfd p = {.fd = commit_fd(h->commits), .events = POLLIN};
-        poll(&p, 1, -1);
+        poll(&p, 1, http_due_in(h));
         http_run(h);
     }
     commit_stop(h->commits);

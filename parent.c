@@ -73,6 +73,7 @@ struct parent {
     struct generation *current, *old; /* old: the list of those that finish */
     struct generation *coming;        /* being started by a reload */
     struct bound *bound;
+    struct once *once;    /* all fronts', old and new ones together */
     struct stat resolver; /* /etc/resolv.conf, as the courier knows it */
     int signals;
     bool leaving;
@@ -271,6 +272,7 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
     }
     g->conf = conf;
     g->set.conf = conf;
+    g->set.once = p->once;
     g->set.fronts = front_count(conf);
     g->groups = group_count(conf);
     g->count = 2 + g->set.fronts + (unsigned)(g->groups - 3);
@@ -349,6 +351,14 @@ static void start_generation(struct generation *g)
     }
 }
 
+/* What a front committed before it died, or an old one since the old courier left, has woken nobody. */
+static void wake_courier(const struct generation *g)
+{
+    if (g != NULL && write(g->set.wake[1], "", 1) < 0 && errno != EAGAIN) {
+        log_warn("cannot wake the courier; it looks by itself from time to time");
+    }
+}
+
 /* ---- letting go ------------------------------------------------------------------------------ */
 
 /* serving: only those that have connections, and need the signer. */
@@ -394,14 +404,6 @@ static void abandon(struct parent *p, struct generation *g)
     }
     g->next = p->old;
     p->old = g;
-}
-
-/* What the old fronts committed since the old courier left has woken nobody. */
-static void wake_courier(const struct generation *g)
-{
-    if (g != NULL && write(g->set.wake[1], "", 1) < 0 && errno != EAGAIN) {
-        log_warn("cannot wake the courier; it looks by itself from time to time");
-    }
 }
 
 static void advance_old(struct parent *p)
@@ -460,10 +462,12 @@ static void log_death(const struct generation *g, const struct role *r, int stat
 
 static void on_death(struct parent *p, struct generation *g, struct role *r, int status)
 {
-    r->pid = 0;
     if (r->kind == ROLE_FRONT) {
+        once_forget(g->set.once, r->pid);
+        wake_courier(g);
         stats_add(STAT_CONNECTIONS_OPEN, -(int64_t)peers_forget(g->set.peers, r->number));
     }
+    r->pid = 0;
     if (g->stage == STAGE_LEAVING || g->stage == STAGE_ENDING) {
         if (status != 0 && g->stage == STAGE_LEAVING) {
             log_death(g, r, status);
@@ -736,22 +740,30 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Removes what an earlier run left half-written, in a process of its own that may touch nothing else. Before the first
- * front starts; not at all while the courier of another run still has the spool. */
-static void sweep_spool(const struct conf *c)
+/* Removes what an earlier run left half-written, unless the courier of another run still has the spool. */
+static void sweep_spool(struct spool *s)
+{
+    int lock = openat(s->root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+        size_t removed = spool_sweep(s);
+        if (removed > 0) {
+            log_info("removed %zu unfinished submissions of an earlier run: none had been answered", removed);
+        }
+    }
+}
+
+/* What is to be done in the spool before the first front starts, in a process of its own that may touch nothing else.
+ */
+static void prepare_spool(const struct conf *c, struct once *once)
 {
     pid_t pid = fork();
     if (pid == 0) {
         char why[REASON_SIZE];
         struct spool s;
         if (sandbox_user(c->user, why, sizeof why) && spool_open(&s, c->spool, why, sizeof why)) {
-            int lock = openat(s.root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-            if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-                size_t removed = spool_sweep(&s);
-                if (removed > 0) {
-                    log_info("removed %zu unfinished submissions of an earlier run: none had been answered",
-                             removed);
-                }
+            sweep_spool(&s);
+            if (!oncelog_load(once, s.root, time(NULL), why, sizeof why)) {
+                log_warn("%s", why);
             }
         }
         _exit(EX_OK);
@@ -762,9 +774,11 @@ static void sweep_spool(const struct conf *c)
 
 int parent_run(struct conf *c)
 {
-    struct parent p = {
-        .signals = open_signals(), .look_at = now_s() + WATCH_EVERY, .check_at = now_s() + CHECK_EVERY};
-    if (p.signals < 0 || !stats_open()) {
+    struct parent p = {.signals = open_signals(),
+                       .once = once_new(),
+                       .look_at = now_s() + WATCH_EVERY,
+                       .check_at = now_s() + CHECK_EVERY};
+    if (p.signals < 0 || p.once == NULL || !stats_open()) {
         log_error("cannot start: %s", strerror(errno));
         conf_free(c);
         return EX_OSERR;
@@ -780,12 +794,13 @@ int parent_run(struct conf *c)
         close_unused(&p);
         return EX_UNAVAILABLE;
     }
-    sweep_spool(c);
+    prepare_spool(c, p.once);
     if (stat("/etc/resolv.conf", &p.resolver) != 0) {
         p.resolver = (struct stat){.st_ino = 0};
     }
     start_generation(p.current);
     supervise(&p);
     close(p.signals);
+    once_free(p.once);
     return p.exit_code;
 }

@@ -55,7 +55,7 @@ void peers_free(struct peers *p)
 }
 
 /* IPv6 hosts own a /64 (RFC 6177): that is what counts as one address. */
-static uint64_t peer_id(const struct sockaddr_storage *addr)
+uint64_t peers_id(const struct sockaddr_storage *addr)
 {
     uint64_t id = 0;
     if (addr->ss_family == AF_INET) {
@@ -78,7 +78,7 @@ static size_t slot(const struct peers *p, int table, uint64_t id)
 
 unsigned peers_count(const struct peers *p, const struct sockaddr_storage *addr)
 {
-    uint64_t id = peer_id(addr);
+    uint64_t id = peers_id(addr);
     unsigned least = UINT32_MAX;
     for (int t = 0; t < TABLES; t++) {
         unsigned sum = 0;
@@ -101,7 +101,7 @@ unsigned peers_total(const struct peers *p)
 
 static void change(struct peers *p, unsigned front, const struct sockaddr_storage *addr, int by)
 {
-    uint64_t id = peer_id(addr);
+    uint64_t id = peers_id(addr);
     struct row *r = &p->rows[front];
     atomic_fetch_add_explicit(&r->open, (uint32_t)by, memory_order_relaxed);
     for (int t = 0; t < TABLES; t++) {

@@ -112,6 +112,7 @@ static bool queue(struct http_request *r, unsigned status, struct MHD_Response *
         {"Cache-Control", r->cache != NULL ? r->cache : no_store},
         {"Access-Control-Allow-Origin", r->allow},
         {"Access-Control-Expose-Headers", r->allow != NULL ? "Idempotent-Replayed, Retry-After" : NULL},
+        {"Idempotent-Replayed", r->verdict == ONCE_REPEAT ? "true" : NULL},
         {"Connection", r->http->draining ? "close" : NULL},
     };
     bool ok = add_headers(response, headers, COUNT(headers)) && add_headers(response, ours, COUNT(ours)) &&

@@ -96,6 +96,7 @@ static void forget(const struct set *s, const struct pickup *mine, bool sessions
     }
     if (!sessions) {
         tls_cache_free(s->cache);
+        once_free(s->once);
     }
 }
 
@@ -285,6 +286,9 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
     if (s->conf->acme_webroot != NULL) {
         f.acme = open(s->conf->acme_webroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
+    if (!oncelog_open(&f.once, s->once, s->conf->spool, why, sizeof why)) {
+        log_warn("%s", why);
+    }
     narrow_front(s); /* before the commit thread starts, which inherits it */
     struct serve *serve = f.signals < 0 ? NULL : serve_start(&f);
     if (serve == NULL) {
@@ -295,6 +299,7 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
     }
     tell_ready(s);
     serve_run(serve);
+    oncelog_close(&f.once);
     spool_close(&spool);
     finish();
 }

@@ -278,12 +278,14 @@ void serve_run(struct serve *s)
 {
     struct epoll_event events[EVENTS];
     while (s->drain_until == 0 || (s->open > 0 && s->now < s->drain_until)) {
+        int look = http_due_in(s->env.http);
         int wait = s->env.ready != NULL || http_due(s->env.http) ? 0 : until_deadline(s);
+        wait = look >= 0 && (wait < 0 || look < wait) ? look : wait;
         int n = epoll_wait(s->env.epoll, events, EVENTS, wait);
         s->now = now_ms();
         bool http = on_events(s, events, n);
         run_ready(s);
-        if (http || s->env.passed || http_due(s->env.http)) {
+        if (http || look >= 0 || s->env.passed || http_due(s->env.http)) {
             s->env.passed = false;
             http_run(s->env.http);
             run_ready(s); /* an answer that is there already saves a turn of the loop */
@@ -342,7 +344,7 @@ struct serve *serve_start(struct front *f)
     s->env = (struct conn_env){.conf = c, .cache = f->cache, .signer = &f->signer, .acme = f->acme};
     tls_policy_init(&s->env.policy, f->chain, sign, &s->env);
     s->env.epoll = epoll_create1(EPOLL_CLOEXEC);
-    s->env.http = http_start(c, f->spool, f->wake, f->mail_signer);
+    s->env.http = http_start(c, f->spool, f->wake, f->mail_signer, &f->once);
     if (s->listeners == NULL || s->env.epoll < 0 || s->env.http == NULL) {
         return NULL; /* the process ends: nothing to take back */
     }

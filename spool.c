@@ -257,7 +257,7 @@ void spool_ref(char ref[REF_SIZE], const unsigned char random[8])
     ref[REF_LEN] = '\0';
 }
 
-static bool ref_ok(const char *ref)
+bool spool_ref_ok(const char *ref)
 {
     for (size_t i = 0; i < REF_LEN; i++) {
         if (i % 5 == 4 ? ref[i] != '-' : ref[i] == '\0' || strchr(crockford, ref[i]) == NULL) {
@@ -301,7 +301,7 @@ bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char 
 {
     size_t len = strnlen(name, SPOOL_NAME_SIZE);
     if (len < NAME_LEN_MIN || len >= SPOOL_NAME_SIZE || name[TIME_LEN] != '.' ||
-        name[TIME_LEN + 1 + REF_LEN] != '.' || !ref_ok(name + TIME_LEN + 1) || !name_time(name, time)) {
+        name[TIME_LEN + 1 + REF_LEN] != '.' || !spool_ref_ok(name + TIME_LEN + 1) || !name_time(name, time)) {
         return false;
     }
     char again[32]; /* the 31st of February is not a day */
@@ -371,9 +371,10 @@ static bool draft_put(struct sink *sink, const void *bytes, size_t len)
     return d->error == 0;
 }
 
-void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form)
+static void begin(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form,
+                  bool again)
 {
-    *d = (struct draft){.sink = {draft_put}, .fd = -1};
+    *d = (struct draft){.sink = {draft_put}, .fd = -1, .again = again};
     buf_init(&d->pending, PENDING_MAX);
     char when[32];
     put_time(when, sizeof when, time);
@@ -381,10 +382,23 @@ void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref
         d->error = ENAMETOOLONG;
         return;
     }
+    if (again) {
+        unlinkat(s->tmp, d->name, 0);
+    }
     d->fd = openat(s->tmp, d->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (d->fd < 0) {
         d->error = errno;
     }
+}
+
+void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form)
+{
+    begin(s, d, time, ref, form, false);
+}
+
+void spool_begin_again(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form)
+{
+    begin(s, d, time, ref, form, true);
 }
 
 static void close_draft(struct draft *d)
@@ -431,9 +445,13 @@ static void sync_files(struct spool *s, struct draft *const *drafts, size_t n)
     }
 }
 
-/* Into queue/, never over another message. Not every file system knows RENAME_NOREPLACE (NFS says EINVAL). */
-static int publish(struct spool *s, const char *name)
+/* Into queue/, over nothing but itself. Not every file system knows RENAME_NOREPLACE (NFS says EINVAL). */
+static int publish(struct spool *s, const struct draft *d)
 {
+    const char *name = d->name;
+    if (d->again) {
+        return renameat(s->tmp, name, s->queue, name) == 0 ? 0 : errno;
+    }
     if (renameat2(s->tmp, name, s->queue, name, RENAME_NOREPLACE) == 0) {
         return 0;
     }
@@ -455,7 +473,7 @@ void spool_commit(struct spool *s, struct draft *const *drafts, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct draft *d = drafts[i];
         if (d->error == 0) {
-            d->error = publish(s, d->name);
+            d->error = publish(s, d);
             published += d->error == 0 ? 1 : 0;
         }
         if (d->error != 0) {

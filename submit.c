@@ -177,14 +177,13 @@ static const char *reply_to(const struct http_request *r)
     return own != NULL ? own : r->control.email;
 }
 
-/* Hands the submission to the commit thread; http.c wakes the connection when it is durable. */
-static bool commit(struct http_request *r)
+static bool prepare(struct http_request *r)
 {
     struct http *h = r->http;
     struct submission *s = &r->submission;
     unsigned char random[8 + sizeof s->message.seed];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        return request_refuse_for_now(r);
+        return false;
     }
     spool_ref(s->ref, random);
     memcpy(s->message.seed, random + 8, sizeof s->message.seed);
@@ -207,9 +206,33 @@ static bool commit(struct http_request *r)
     s->message.tls = r->link->visitor.tls;
     s->message.fields = r->body;
     s->seal = r->form->seal;
-    r->stage = REQUEST_COMMITTING;
-    commit_submit(h->commits, s);
     return true;
+}
+
+/* Hands the submission to the commit thread, unless it was here before; http.c wakes the connection when it is durable,
+ * or the one that it repeats. */
+static bool store(struct http_request *r)
+{
+    if (!prepare(r)) {
+        return request_refuse_for_now(r);
+    }
+    repeat_check(r);
+    switch (r->verdict) {
+    case ONCE_FIRST: commit_submit(r->http->commits, &r->submission); break;
+    case ONCE_WAIT: break;
+    default: return submit_committed(r);
+    }
+    r->stage = REQUEST_COMMITTING;
+    return true;
+}
+
+void submit_awake(struct http_request *r)
+{
+    if (r->verdict == ONCE_FIRST) {
+        commit_submit(r->http->commits, &r->submission);
+    } else {
+        r->stage = REQUEST_COMMITTED;
+    }
 }
 
 bool submit_end(struct http_request *r)
@@ -225,21 +248,30 @@ bool submit_end(struct http_request *r)
     r->language = asked != LANGUAGE_AUTO ? asked : r->language;
     struct page_error errors[ERRORS_MAX];
     size_t count = find_errors(r, errors);
-    return count > 0 ? refuse_fields(r, errors, count) : commit(r);
+    return count > 0 ? refuse_fields(r, errors, count) : store(r);
 }
 
 bool submit_committed(struct http_request *r)
 {
     const struct submission *s = &r->submission;
+    if (r->verdict == ONCE_OTHER || r->verdict == ONCE_UNREADABLE) {
+        return repeat_refuse(r);
+    }
     if (s->draft.error != 0) {
         log_error("form %s: a submission could not be stored and was answered 503: %s", r->form->name,
                   strerror(s->draft.error));
         stats_set(STAT_COMMIT_FAILED_AT, time(NULL));
         return request_refuse_for_now(r);
     }
-    stats_add(STAT_COMMITTED, 1);
-    stats_set(STAT_COMMIT_FAILED_AT, 0);
-    log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name, (unsigned long long)s->draft.size);
+    if (r->verdict == ONCE_REPEAT) {
+        stats_add(STAT_REPEATED, 1);
+        log_info("repeat of %s (form %s): its receipt again, no second mail", s->ref, r->form->name);
+    } else {
+        stats_add(STAT_COMMITTED, 1);
+        stats_set(STAT_COMMIT_FAILED_AT, 0);
+        log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name,
+                 (unsigned long long)s->draft.size);
+    }
     const char *next = find_next(r, r->control.next) ? buf_text(&r->next) : r->form->success;
     struct buf *page = request_new_page();
     if (page == NULL) {

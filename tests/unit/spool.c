@@ -107,6 +107,36 @@ static void names_say_time_receipt_and_form(void **state)
     }
 }
 
+/* What a front that died left is in the way of no other: the message takes its own place. */
+static void a_message_that_is_there_already_takes_its_own_place(void **state)
+{
+    struct place *p = *state;
+    struct draft left, d, *all[] = {&d};
+    spool_begin(&p->s, &left, when, ref, "order");
+    left.sink.put(&left.sink, "half", 4);
+    spool_begin_again(&p->s, &d, when, ref, "order");
+    d.sink.put(&d.sink, "whole", 5);
+    spool_commit(&p->s, all, 1);
+    assert_int_equal(d.error, 0);
+    assert_true(holds(p->s.queue, name, "whole"));
+    assert_int_equal(entries(p->s.tmp), 0);
+    close(left.fd);
+    buf_free(&left.pending);
+
+    spool_begin_again(&p->s, &d, when, ref, "order");
+    d.sink.put(&d.sink, "again", 5);
+    spool_commit(&p->s, all, 1);
+    assert_int_equal(d.error, 0);
+    assert_true(holds(p->s.queue, name, "again"));
+
+    spool_begin(&p->s, &d, when, ref, "order");
+    d.sink.put(&d.sink, "other", 5);
+    spool_commit(&p->s, all, 1);
+    assert_int_equal(d.error, EEXIST);
+    assert_true(holds(p->s.queue, name, "again"));
+    assert_int_equal(entries(p->s.queue), 1);
+}
+
 static void names_that_are_not_ours_are_told_apart(void **state)
 {
     (void)state;
@@ -456,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(receipts_are_twelve_letters_that_cannot_be_misread),
         TEST(names_say_time_receipt_and_form),
+        TEST(a_message_that_is_there_already_takes_its_own_place),
         TEST(names_that_are_not_ours_are_told_apart),
         TEST(a_committed_message_is_whole_and_private),
         TEST(pieces_of_any_size_arrive_in_order),

@@ -134,6 +134,7 @@ enum counter {
     STAT_COMMIT_SYNCS,     /* flushes asked of the disk for commits */
     STAT_REPEATED,         /* answered with the receipt of the first: no second mail */
     STAT_ONCE_EVICTED,     /* forgotten within their window, so that a repeat would be a second mail */
+    STAT_LIMITED,          /* answered 429 */
     STAT_DELIVERED,
     STAT_DELIVERY_DEFERRED, /* tries that ended in a temporary failure */
     STAT_HELD,              /* gauge: messages that need a person */
@@ -937,6 +938,12 @@ bool value_name(const char *text);
 bool value_size(const char *text, uint64_t *bytes);
 /* "30", "30s", "5m", "2h", "5d" */
 bool value_seconds(const char *text, uint64_t *seconds);
+struct rate {       /* so many at once, and afterwards so many evenly over the time */
+    uint32_t count; /* 0: as many as come */
+    uint32_t seconds;
+};
+/* "60/5m", "1/1d"; "0" or "off". At most 1000000, over a second to a day. */
+bool value_rate(const char *text, struct rate *rate);
 /* A host name (RFC 1123 §2.1), not an address, no final dot. */
 bool value_host(const char *text);
 /* "192.0.2.1:443" or "[2001:db8::1]:443": digits only, never looked up. */
@@ -994,6 +1001,7 @@ enum word {
     W_FAILED,
     W_ERROR,
     W_NOTHING_STORED,
+    W_FORM_BUSY, /* 429, for form_rate */
     W_ABOUT,
     W_ABOUT_LEAD,
     W_ABOUT_DATA,
@@ -1179,7 +1187,9 @@ struct form_conf {
     char *sign_cert, *sign_key; /* NULL: not signed */
     struct seal *seal;          /* no key: a front's own, see roles.c */
 
-    unsigned once_window; /* how long a repeat gets the receipt of the first; 0: each is a mail */
+    unsigned once_window;  /* how long a repeat gets the receipt of the first; 0: each is a mail */
+    struct rate rate;      /* of one visitor */
+    struct rate form_rate; /* of all together */
 };
 
 struct conf {
@@ -2315,6 +2325,21 @@ void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage 
 unsigned peers_forget(struct peers *p, unsigned front);
 /* What counts as one visitor: an IPv4 address, or an IPv6 /64. */
 uint64_t peers_id(const struct sockaddr_storage *addr);
+/* On this machine: loopback, or no address of the network at all. */
+bool peers_local(const struct sockaddr_storage *addr);
+
+/* ---- limit.c: how often a visitor, and a form, may be heard (pure but for its memory) ---------- */
+
+struct limit; /* in memory that all fronts share */
+/* NULL: no memory. */
+struct limit *limit_new(void);
+void limit_free(struct limit *l);
+/* One more of this visitor (peers_id(); LIMIT_ALL: of the form as a whole). now: microseconds, of a clock that nobody
+ * sets. Returns 0, or the seconds until there would be room, and then it was not counted. */
+enum { LIMIT_ALL = 0 };
+unsigned limit_take(struct limit *l, const struct rate *rate, const char *form, uint64_t visitor,
+                    int64_t now);
+
 /* ---- request.c: one request and its answer ------------------------------------------------------
  *
  * What returns bool has queued an answer; false: it could not, and the connection ends, which is poor but
@@ -2334,6 +2359,7 @@ struct http { /* the HTTP of one front */
     struct MHD_Daemon *daemon;
     struct commits *commits;
     struct once *once;
+    struct limit *limit;
     int32_t pid;                  /* ours */
     struct http_link *adding;     /* the one that http_add() is at work on */
     struct http_request *repeats; /* those that wait for the one they repeat */
@@ -2455,7 +2481,8 @@ void submit_drop(struct http_request *r);
 /* ---- http.c: links and routes ----------------------------------------------------------------- */
 
 /* NULL: no memory. All of it lives on the caller's thread. */
-struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log);
+struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log,
+                        struct limit *limit);
 /* Descriptors to poll for reading; call http_run() when one is, whenever http_due() says so, and after http_due_in()
  * milliseconds unless that is -1. */
 int http_fd(const struct http *h);
@@ -2578,6 +2605,7 @@ struct front { /* what a front process needs; all of it belongs to the caller */
     int mail_signer; /* another socket to the signer, for the commit thread */
     struct tls_cache *cache;
     struct peers *peers;
+    struct limit *limit;
     struct oncelog once;
     unsigned number; /* 0 … fronts-1 */
     int wake;        /* write end of the courier's pipe */
@@ -2649,8 +2677,9 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     const struct chain *chain; /* of the certificate as it was when this set was made */
     struct tls_cache *cache;
     struct peers *peers;
-    struct once *once; /* the parent's, which outlives this set */
-    int *bad_calls;    /* shared memory, one for each role */
+    struct once *once; /* these two are the parent's, and outlive this set */
+    struct limit *limit;
+    int *bad_calls; /* shared memory, one for each role */
 };
 
 /* Which socket to the signer is whose: a front's loop and its commit thread have one each. */

@@ -19,10 +19,10 @@ static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_controls, set_dialect, set_missing_origin, set_redirects, set_from, set_flag,
-    set_language, set_host, set_listen, set_listen_local, set_number, set_origins, set_path, set_password,
-    set_paths, set_pins, set_profile, set_reply_to, set_seconds, set_server, set_size, set_targets,
-    set_template, set_text, set_tls, set_url, set_user, set_words;
+static setter set_addresses, set_controls, set_dialect, set_flag, set_from, set_host, set_language,
+    set_listen, set_listen_local, set_missing_origin, set_number, set_origins, set_password, set_path,
+    set_paths, set_pins, set_profile, set_rate, set_redirects, set_reply_to, set_seconds, set_server,
+    set_size, set_targets, set_template, set_text, set_tls, set_url, set_user, set_words;
 
 struct setting {
     enum kind kind;
@@ -132,6 +132,10 @@ static const struct setting keys[] = {
      "the most bytes in one post of this form", "1k", "1G"},
     {FORM, "once_window", set_seconds, ONE(form_conf, once_window), "10m", NULL,
      "how long the same content again gets the receipt of the first and is no second mail, 0 for never", "0", "1d"},
+    {FORM, "rate", set_rate, ONE(form_conf, rate), "60/5m", NULL,
+     "how often one visitor may send the form, as NUMBER/TIME, or off", NULL, NULL},
+    {FORM, "form_rate", set_rate, ONE(form_conf, form_rate), "off", NULL,
+     "how often the form may be sent by all visitors together, as NUMBER/TIME, or off", NULL, NULL},
     {FORM, "encrypt_to", set_paths, LIST(form_conf, encrypt_to, encrypt_count), NULL, "no encryption",
      "the PEM files of the certificates that alone can open the mail", NULL, NULL},
     {FORM, "smime_profile", set_profile, ONE(form_conf, smime_modern), "compatible", NULL,
@@ -255,6 +259,15 @@ static void set_seconds(struct value *v)
 static void set_size(struct value *v)
 {
     set_scaled(v, value_size, "a size in bytes, or with k, M or G behind it");
+}
+
+static void set_rate(struct value *v)
+{
+    struct rate rate;
+    if (!value_rate(v->text, &rate)) {
+        wrong(v, v->text, "is not a number and a time, such as 60/5m (1 to 1000000, over 1s to 1d), nor off");
+    }
+    memcpy(member(v), &rate, sizeof(rate));
 }
 
 static void set_flag(struct value *v)

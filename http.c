@@ -186,7 +186,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
-struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log)
+struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log,
+                        struct limit *limit)
 {
     struct http *h = calloc(1, sizeof *h);
     if (h == NULL) {
@@ -194,6 +195,7 @@ struct http *http_start(const struct conf *c, struct spool *s, int wake, int sig
     }
     h->conf = c;
     h->once = log->once;
+    h->limit = limit;
     h->pid = getpid();
     h->commits = commit_start(s, wake, signer, log);
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;

@@ -73,7 +73,8 @@ struct parent {
     struct generation *current, *old; /* old: the list of those that finish */
     struct generation *coming;        /* being started by a reload */
     struct bound *bound;
-    struct once *once;    /* all fronts', old and new ones together */
+    struct once *once; /* all fronts', old and new ones together */
+    struct limit *limit;
     struct stat resolver; /* /etc/resolv.conf, as the courier knows it */
     int signals;
     bool leaving;
@@ -273,6 +274,7 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
     g->conf = conf;
     g->set.conf = conf;
     g->set.once = p->once;
+    g->set.limit = p->limit;
     g->set.fronts = front_count(conf);
     g->groups = group_count(conf);
     g->count = 2 + g->set.fronts + (unsigned)(g->groups - 3);
@@ -776,9 +778,10 @@ int parent_run(struct conf *c)
 {
     struct parent p = {.signals = open_signals(),
                        .once = once_new(),
+                       .limit = limit_new(),
                        .look_at = now_s() + WATCH_EVERY,
                        .check_at = now_s() + CHECK_EVERY};
-    if (p.signals < 0 || p.once == NULL || !stats_open()) {
+    if (p.signals < 0 || p.once == NULL || p.limit == NULL || !stats_open()) {
         log_error("cannot start: %s", strerror(errno));
         conf_free(c);
         return EX_OSERR;
@@ -802,5 +805,6 @@ int parent_run(struct conf *c)
     supervise(&p);
     close(p.signals);
     once_free(p.once);
+    limit_free(p.limit);
     return p.exit_code;
 }

@@ -68,6 +68,16 @@ uint64_t peers_id(const struct sockaddr_storage *addr)
     return id;
 }
 
+bool peers_local(const struct sockaddr_storage *addr)
+{
+    if (addr->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)addr;
+        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    const struct sockaddr_in6 *in6 = (const void *)addr;
+    return addr->ss_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
 /* Multiplication by a secret odd number; the high bits are the well-mixed ones. */
 static size_t slot(const struct peers *p, int table, uint64_t id)
 {

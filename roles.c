@@ -97,6 +97,7 @@ static void forget(const struct set *s, const struct pickup *mine, bool sessions
     if (!sessions) {
         tls_cache_free(s->cache);
         once_free(s->once);
+        limit_free(s->limit);
     }
 }
 
@@ -277,6 +278,7 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
                       .chain = s->chain,
                       .cache = s->cache,
                       .peers = s->peers,
+                      .limit = s->limit,
                       .mail_signer = s->signer[roles_link(s, CLIENT_COMMIT, number)][0],
                       .number = number,
                       .wake = s->wake[1],

@@ -33,6 +33,7 @@ static const struct {
                        "Submissions answered with the receipt of an equal one before them"},
     [STAT_ONCE_EVICTED] = {"once_evicted_total", "counter",
                            "Receipts forgotten within once_window because there were too many"},
+    [STAT_LIMITED] = {"rate_limited_total", "counter", "Posts answered 429: more than rate or form_rate"},
     [STAT_DELIVERED] = {"messages_delivered_total", "counter", "Messages delivered to all their places"},
     [STAT_DELIVERY_DEFERRED] = {"deliveries_deferred_total", "counter", "Delivery tries that failed for now"},
     [STAT_HELD] = {"messages_held", "gauge", "Messages that need a person"},

@@ -11,10 +11,43 @@ enum { ERRORS_MAX = 64 }; /* things to mend that one answer lists */
 
 /* ---- the head and the body ------------------------------------------------------------------- */
 
+static bool refuse_too_often(struct http_request *r, unsigned wait, const char *what)
+{
+    char seconds[12];
+    const struct page_reason why = {.what = what};
+    text_fmt(seconds, sizeof seconds, "%u", wait);
+    stats_add(STAT_LIMITED, 1);
+    return request_refuse_with(r, 429, &why, "Retry-After", seconds);
+}
+
+/* Before the body, so that who comes too often costs little. One visitor's flood does not count for the form. Programs
+ * on this machine are no visitors: formbridge test, a watchdog, or a proxy that does not say whom it speaks for. */
+static unsigned over_limit(const struct http_request *r, const char **what)
+{
+    const struct form_conf *f = r->form;
+    const struct sockaddr_storage *addr = &r->link->visitor.addr;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    int64_t now = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    unsigned wait =
+        peers_local(addr) ? 0 : limit_take(r->http->limit, &f->rate, f->name, peers_id(addr), now);
+    *what = NULL;
+    if (wait == 0) {
+        wait = limit_take(r->http->limit, &f->form_rate, f->name, LIMIT_ALL, now);
+        *what = words(r->language, W_FORM_BUSY);
+    }
+    return wait;
+}
+
 bool submit_begin(struct http_request *r)
 {
     if (!cors_allow(r)) {
         return cors_refuse(r);
+    }
+    const char *what;
+    unsigned wait = over_limit(r, &what);
+    if (wait > 0) {
+        return refuse_too_often(r, wait, what);
     }
     const char *type = request_header(r, "Content-Type");
     const char *length = request_header(r, "Content-Length");

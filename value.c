@@ -65,6 +65,23 @@ bool value_seconds(const char *text, uint64_t *seconds)
     return scaled(text, "smhd", factors, seconds);
 }
 
+bool value_rate(const char *text, struct rate *rate)
+{
+    enum { MOST = 1000000, DAY = 86400 };
+    *rate = (struct rate){.count = 0};
+    if (strcmp(text, "0") == 0 || strcmp(text, "off") == 0) {
+        return true;
+    }
+    const char *slash = strchr(text, '/');
+    uint64_t count, seconds;
+    if (slash == NULL || !text_number(text, (size_t)(slash - text), &count) ||
+        !value_seconds(slash + 1, &seconds) || count < 1 || count > MOST || seconds < 1 || seconds > DAY) {
+        return false;
+    }
+    *rate = (struct rate){.count = (uint32_t)count, .seconds = (uint32_t)seconds};
+    return true;
+}
+
 static bool is_label(const char *text, size_t len)
 {
     if (len == 0 || len > 63 || text[0] == '-' || text[len - 1] == '-') {

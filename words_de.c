@@ -41,6 +41,7 @@ const struct words_language words_de = {
                 "Eingaben sind noch da: Bitte drücken Sie den Knopf noch einmal. Sie kommt nicht doppelt an.",
             [W_ERROR] = "Fehler {}",
             [W_NOTHING_STORED] = "Es wurde nichts gespeichert und nichts gesendet.",
+            [W_FORM_BUSY] = "Dieses Formular wurde in kurzer Zeit zu oft gesendet, und nicht nur von Ihnen.",
             [W_ABOUT] = "Formulare, sicher zugestellt",
             [W_ABOUT_LEAD] = "{} nimmt Formulare entgegen, die Besucher auf anderen Webseiten ausfüllen, und "
                              "stellt sie den Betreibern dieser Seiten zu.",

@@ -36,6 +36,7 @@ const struct words_language words_en = {
                          "is still here: please press the button once more. It will not arrive twice.",
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "Nothing was stored and nothing was sent.",
+            [W_FORM_BUSY] = "This form was sent too often in a short time, and not by you alone.",
             [W_ABOUT] = "Web forms, delivered safely",
             [W_ABOUT_LEAD] =
                 "{} receives forms that visitors fill in on other web sites and delivers them to "

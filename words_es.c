@@ -38,6 +38,8 @@ const struct words_language words_es = {
                          "escribió sigue aquí: por favor, pulse el botón una vez más. No llegará dos veces.",
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "No se ha guardado ni enviado nada.",
+            [W_FORM_BUSY] =
+                "Este formulario se ha enviado demasiadas veces en poco tiempo, y no solo por usted.",
             [W_ABOUT] = "Formularios web, entregados con seguridad",
             [W_ABOUT_LEAD] =
                 "{} recibe los formularios que los visitantes rellenan en otros sitios web y los "

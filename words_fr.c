@@ -43,6 +43,8 @@ const struct words_language words_fr = {
                 "veuillez appuyer encore une fois sur le bouton. Il n’arrivera pas en double.",
             [W_ERROR] = "Erreur {}",
             [W_NOTHING_STORED] = "Rien n’a été enregistré et rien n’a été envoyé.",
+            [W_FORM_BUSY] =
+                "Ce formulaire a été envoyé trop souvent en peu de temps, et pas seulement par vous.",
             [W_ABOUT] = "Des formulaires remis en toute sûreté",
             [W_ABOUT_LEAD] =
                 "{} reçoit les formulaires que les visiteurs remplissent sur d’autres sites web et "

@@ -33,10 +33,15 @@ void cmskey_put_name(struct buf *b, const struct cert *c)
 
 /* ---- AES key wrap ---------------------------------------------------------------------------- */
 
+/* Asked once: CPUID traps under a hypervisor, and takes longer than the AES of a small mail. */
 const br_block_cbcenc_class *cmskey_aes_cbc(void)
 {
-    const br_block_cbcenc_class *ni = br_aes_x86ni_cbcenc_get_vtable();
-    return ni != NULL ? ni : &br_aes_ct64_cbcenc_vtable;
+    static const br_block_cbcenc_class *_Atomic fastest;
+    if (fastest == NULL) {
+        const br_block_cbcenc_class *ni = br_aes_x86ni_cbcenc_get_vtable();
+        fastest = ni != NULL ? ni : &br_aes_ct64_cbcenc_vtable;
+    }
+    return fastest;
 }
 
 /* RFC 3394 §2.2.1. CBC with an IV of zeros is AES itself for one block. */

@@ -69,6 +69,43 @@ bool seal_usable(const struct seal *s, int64_t now, int64_t *expiry, char *why, 
     return mailcert_choose(s->recipients, f->to, f->to_count, now, &to, why, why_size);
 }
 
+/* ---- randomness ------------------------------------------------------------------------------
+ *
+ * The kernel's, a block at a time: half a page of HMAC_DRBG for each mail takes longer than all that AES does. */
+
+enum { RANDOM_BLOCK = 256 }; /* so much is never cut short (getrandom(2)) */
+
+struct random {
+    const br_prng_class *vtable;
+    size_t left;
+    unsigned char block[RANDOM_BLOCK]; /* its last left bytes have not been given out */
+};
+
+static void random_generate(const br_prng_class **ctx, void *out, size_t len)
+{
+    struct random *r = (struct random *)ctx;
+    unsigned char *at = out;
+    while (len > 0) {
+        if (r->left == 0) {
+            if (getrandom(r->block, sizeof r->block, 0) != (ssize_t)sizeof r->block) {
+                log_error("the kernel gives no randomness: nothing can be encrypted");
+                abort();
+            }
+            r->left = sizeof r->block;
+        }
+        size_t n = len < r->left ? len : r->left;
+        memcpy(at, r->block + sizeof r->block - r->left, n);
+        r->left -= n;
+        at += n;
+        len -= n;
+    }
+}
+
+static const br_prng_class random_class = {.context_size = sizeof(struct random),
+                                           .generate = random_generate};
+
+/* ---- sealing --------------------------------------------------------------------------------- */
+
 /* From here to smime_free() nothing but sealed bytes reaches out. */
 static bool compose_sealed(const struct smime_job *job, const struct message *m, struct sink *out)
 {
@@ -89,23 +126,15 @@ bool seal_compose(const struct seal *s, const struct message *m, struct signer_l
         !mailcert_choose(s->recipients, f->to, f->to_count, m->time, &job.to, why, why_size)) {
         return false;
     }
-    unsigned char seed[48];
-    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
-        text_copy(why, why_size, "no randomness");
-        return false;
-    }
-    br_hmac_drbg_context drbg;
-    br_hmac_drbg_init(&drbg, &br_sha256_vtable, seed, sizeof seed);
-    explicit_bzero(seed, sizeof seed);
-
+    struct random random = {.vtable = &random_class};
     char subject[FORM_NAME_MAX + REF_SIZE + 8];
     text_fmt(subject, sizeof subject, "%s: %s", m->form, m->ref);
     struct cms_signer signer = {.chain = &s->signer, .sign = signer_sign, .ctx = link};
     link->key = s->key;
     job.subject = subject;
     job.signer = f->sign_cert != NULL ? &signer : NULL;
-    job.rng = &drbg.vtable;
+    job.rng = &random.vtable;
     bool ok = compose_sealed(&job, m, out);
-    explicit_bzero(&drbg, sizeof drbg);
+    explicit_bzero(&random, sizeof random);
     return ok;
 }

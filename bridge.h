@@ -2262,7 +2262,7 @@ uint64_t once_place(struct once *o, uint64_t count);
 
 enum {
     ONCELOG_RECORDS = 65536, /* of 64 bytes: as many as fit in memory */
-    ONCELOG_LOT_MAX = 64,
+    ONCELOG_LOT_MAX = 128,
 };
 
 struct oncelog {

@@ -1,5 +1,8 @@
 /* Submissions become durable off the event loop: one thread that takes all that is waiting, composes each
- * straight into its file, and makes the lot durable together. While it syncs, the next lot gathers. */
+ * straight into its file, and makes the lot durable together. While it syncs, the next lot gathers.
+ *
+ * Busy clients would fall into two groups for good, one waiting while the other is synced, and each lot would be half
+ * of what it could be. So after a lot the thread waits a little for those whom it has just answered. */
 
 #include "bridge.h"
 
@@ -8,9 +11,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { LOT_MAX = ONCELOG_LOT_MAX };
+enum {
+    LOT_MAX = ONCELOG_LOT_MAX,
+    GATHER_FROM = 4, /* submissions to expect: fewer gain nothing from one sync (spool.c) */
+    GATHER_PART = 4, /* at most this part of the time that the last sync took */
+};
 
 struct commits {
     struct spool *spool;
@@ -22,21 +30,47 @@ struct commits {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct submission *first, **last; /* waiting, oldest first */
+    size_t waiting;
+    size_t wanted;   /* how many are to wait before the thread is woken; 0: it is at work */
+    size_t expected; /* those who waited when the last lot was answered, and those who were answered */
+    int64_t took;    /* nanoseconds, to make that lot durable */
     struct submission *done;
     bool stop;
 };
+
+static int64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Until that many wait, or until then; 0: for as long as it takes. Holds the lock. */
+static void wait_for(struct commits *c, size_t count, int64_t until)
+{
+    const struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    int timeout = 0;
+    c->wanted = count;
+    while (c->waiting < count && !c->stop && timeout == 0) {
+        timeout = until == 0 ? pthread_cond_wait(&c->more, &c->lock)
+                             : pthread_cond_timedwait(&c->more, &c->lock, &t);
+    }
+    c->wanted = 0;
+}
 
 static size_t take_lot(struct commits *c, struct submission **lot)
 {
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
-    while (c->first == NULL && !c->stop) {
-        pthread_cond_wait(&c->more, &c->lock);
+    if (c->expected >= GATHER_FROM) {
+        wait_for(c, c->expected < LOT_MAX ? c->expected : LOT_MAX, nanoseconds() + c->took / GATHER_PART);
     }
+    wait_for(c, 1, 0);
     while (c->first != NULL && n < LOT_MAX) {
         lot[n++] = c->first;
         c->first = c->first->next;
     }
+    c->waiting -= n;
     if (c->first == NULL) {
         c->last = &c->first;
     }
@@ -76,7 +110,9 @@ static void commit_lot(struct commits *c, struct submission **lot, size_t n)
         }
         drafts[i] = &s->draft;
     }
+    int64_t start = nanoseconds();
     spool_commit(c->spool, drafts, n);
+    c->took = nanoseconds() - start;
     for (size_t i = 0; i < n; i++) {
         stored[i] = lot[i]->draft.error == 0;
     }
@@ -92,6 +128,7 @@ static void give_back(struct commits *c, struct submission **lot, size_t n)
         lot[i]->next = c->done;
         c->done = lot[i];
     }
+    c->expected = c->waiting + n;
     pthread_mutex_unlock(&c->lock);
     uint64_t one = 1;
     ssize_t written = write(c->event, &one, sizeof one); /* cannot be full: 2^64 lots would have to wait */
@@ -124,7 +161,11 @@ struct commits *commit_start(struct spool *s, int wake, int signer, struct oncel
     signer_link_init(&c->signer, signer);
     c->last = &c->first;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->more, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->more, &attr);
+    pthread_condattr_destroy(&attr);
     c->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->event < 0 || pthread_create(&c->thread, NULL, commit_thread, c) != 0) {
         if (c->event >= 0) {
@@ -142,8 +183,11 @@ void commit_submit(struct commits *c, struct submission *s)
     pthread_mutex_lock(&c->lock);
     *c->last = s;
     c->last = &s->next;
+    bool enough = ++c->waiting == c->wanted;
     pthread_mutex_unlock(&c->lock);
-    pthread_cond_signal(&c->more); /* now that who wakes gets the lock at once */
+    if (enough) {
+        pthread_cond_signal(&c->more); /* now that who wakes gets the lock at once */
+    }
 }
 
 int commit_fd(const struct commits *c)

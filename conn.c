@@ -85,7 +85,7 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
         tls_server(&c->tls, &env->policy, env->cache);
         br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, BR_SSL_BUFSIZE_INPUT, c->out, OUT_RECORD);
     }
-    if ((kind == CONN_FORMS && !br_ssl_server_reset(&c->tls)) || !watch(c, fd, 0)) {
+    if ((kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, 0)) {
         conn_free(c);
         return NULL;
     }

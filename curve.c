@@ -3,7 +3,7 @@
  * Nettle with before the first use.
  *
  * Nettle's manual, section 7.7.3.1 "Side-channel silence", says of its elliptic curve operations that timing and
- * memory accesses depend only on the size of the input and its place in memory, not on the bits, and NEWS of 3.2 and
+ * memory accesses depend only on the size of the input and its place in memory, not on the bits, and NEWS of 3.3 and
  * 3.4.1 repeat it for private keys on curves. Of these operations this file uses curve25519_mul, curve25519_mul_g
  * (section 7.7.3.4), ecc_point_mul, ecc_point_mul_g (ecc.h) and ecc_ecdsa_sign (ecdsa.h, the step within ecdsa_sign
  * of section 7.7.3.2 that takes the nonce). In Debian's build, valgrind with their secrets marked as undefined finds no

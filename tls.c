@@ -89,6 +89,7 @@ void tls_profile(br_ssl_engine_context *cc)
     }
     br_ssl_engine_inject_entropy(cc, seed, sizeof seed);
     explicit_bzero(seed, sizeof seed);
+    cc->rng_os_rand_done = 1; /* RDRAND has nothing to add, and asking for it traps on a virtual machine */
 }
 
 /* ---- the server's side of the private key ---------------------------------------------------- */
@@ -97,6 +98,7 @@ static int policy_choose(const br_ssl_server_policy_class **ctx, const br_ssl_se
                          br_ssl_server_choices *choices)
 {
     const struct tls_policy *p = (const struct tls_policy *)(const void *)ctx;
+    *choices = (br_ssl_server_choices){.cipher_suite = 0}; /* BearSSL copies them even if nothing is chosen */
     bool ec = p->chain->key_type == BR_KEYTYPE_EC;
     uint32_t hashes = br_ssl_server_get_client_hashes(sc) >> (ec ? 8 : 0);
     unsigned hash = 0;
@@ -158,6 +160,15 @@ void tls_server(br_ssl_server_context *sc, struct tls_policy *policy, struct tls
     if (cache != NULL) {
         br_ssl_server_set_cache(sc, tls_cache_class(cache));
     }
+}
+
+bool tls_server_start(br_ssl_server_context *sc)
+{
+    if (!br_ssl_server_reset(sc)) {
+        return false;
+    }
+    hello_hasten(sc);
+    return true;
 }
 
 /* ---- session cache ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ bool tlsio_start(struct tlsio *t, int fd, struct tls_policy *policy, struct tls_
     t->fd = fd;
     tls_server(&t->tls, policy, cache);
     br_ssl_engine_set_buffers_bidi(&t->tls.eng, t->in, sizeof t->in, t->out, sizeof t->out);
-    if (!br_ssl_server_reset(&t->tls)) {
+    if (!tls_server_start(&t->tls)) {
         tlsio_end(t);
         return false;
     }

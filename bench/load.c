@@ -3,8 +3,8 @@
  *
  * Posts a form of BODY bytes over TLS 1.2 from CLIENTS threads for SECONDS, and prints one line:
  * requests per second, median and 99th percentile of the latency in microseconds, failures.
- * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client), shake (a full
- * handshake each and no request).
+ * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client), shake and reshake
+ * (a full or a resumed handshake each and no request).
  * Latency includes the connection and handshake where there is one. OpenSSL, blocking, a thread a client.
  */
 
@@ -27,7 +27,7 @@ static struct addrinfo *target;
 static SSL_CTX *context;
 static char *request;
 static size_t request_len;
-static enum { MODE_NEW, MODE_RESUME, MODE_KEEP, MODE_SHAKE } mode;
+static enum { MODE_NEW, MODE_RESUME, MODE_KEEP, MODE_SHAKE, MODE_RESHAKE } mode;
 static double deadline;
 static uint32_t *samples;
 static _Atomic size_t done, failed;
@@ -98,7 +98,7 @@ static void *client(void *arg)
     (void)arg;
     SSL_SESSION *session = NULL;
     SSL *ssl = NULL;
-    if (mode == MODE_RESUME) {
+    if (mode == MODE_RESUME || mode == MODE_RESHAKE) {
         SSL *first = dial(NULL);
         if (first != NULL && ask(first)) {
             session = SSL_get1_session(first);
@@ -110,7 +110,7 @@ static void *client(void *arg)
         if (ssl == NULL) {
             ssl = dial(session);
         }
-        int ok = ssl != NULL && (mode == MODE_SHAKE || ask(ssl));
+        int ok = ssl != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || ask(ssl));
         if (ok) {
             size_t at = atomic_fetch_add(&done, 1);
             samples[at % SAMPLES] = (uint32_t)((now() - start) * 1e6);
@@ -149,11 +149,11 @@ static void make_request(const char *host, const char *path, size_t body)
 int main(int argc, char **argv)
 {
     if (argc != 8) {
-        fprintf(stderr, "usage: load HOST PORT new|resume|keep|shake CLIENTS SECONDS BODY PATH\n");
+        fprintf(stderr, "usage: load HOST PORT new|resume|keep|shake|reshake CLIENTS SECONDS BODY PATH\n");
         return 64;
     }
-    static const char *const names[] = {"new", "resume", "keep", "shake"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"new", "resume", "keep", "shake", "reshake"};
+    for (int i = 0; i < 5; i++) {
         if (strcmp(argv[3], names[i]) == 0) {
             mode = i;
         }

@@ -23,7 +23,7 @@ import pytest
 
 from bridge import PATIENCE, ROOT, free_port, make_certificate
 
-SOURCES = """buf log passwd worker guard popcmd poptext maildrop popsession tlsio pop3 curve tls signer x509 pem der value spool
+SOURCES = """buf log passwd worker guard popcmd poptext maildrop popsession tlsio pop3 curve hello tls signer x509 pem der value spool
 state sandbox utf8 date stats""".split()
 SANITIZED = "asan" in os.environ.get("FORMBRIDGE", "")
 USER, PASSWORD = "orders", "seven silver spoons"

@@ -109,7 +109,7 @@ install: $(PROGRAM)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/sbin/formbridge
 	install -m 644 doc/formbridge.8 $(DESTDIR)$(PREFIX)/share/man/man8/formbridge.8
 	install -m 644 doc/formbridge.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/formbridge.ini.5
-	install -m 644 README config.ini.example CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/formbridge/
+	install -m 644 README doc/MIGRATING config.ini.example CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/formbridge/
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,@PREFIX@,$(PREFIX),' doc/formbridge.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/formbridge.service
 	test -e $(DESTDIR)/etc/formbridge/config.ini || \

@@ -1,10 +1,11 @@
 """Pages written for other form services: their control fields do what the config allows, and no more."""
 
 import json
+import re
 
 import pytest
 
-from bridge import Bridge, fields_of, multipart, receipt_in
+from bridge import ROOT, Bridge, fields_of, multipart, receipt_in
 
 SITE, SHOP = "https://www.example.com", "https://shop.example.com"
 
@@ -222,3 +223,10 @@ def test_the_page_may_say_which_language_it_speaks(bridge):
     for form, language in (("mail", "en"), ("strict", "de"), ("off", "en")):
         _, headers, _ = bridge.post(fields, form=form, headers={"Accept-Language": "en", "Origin": SITE})
         assert headers["Content-Language"] == language
+
+
+def test_the_migration_page_names_every_control():
+    source = (ROOT / "control.c").read_text()
+    names = re.findall(r'^    \{"([\w-]+)", \w', source[source.index("struct name names[]"):], re.M)
+    words = set(re.findall(r"[\w-]+", (ROOT / "doc" / "MIGRATING").read_text()))
+    assert len(names) > 60 and set(names) <= words, set(names) - words

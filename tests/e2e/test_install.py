@@ -38,7 +38,7 @@ def installed(tmp_path_factory):
 
 def test_install_puts_everything_in_its_place(installed):
     files = {str(p.relative_to(installed)): stat.S_IMODE(p.stat().st_mode) for p in installed.rglob("*") if p.is_file()}
-    documents = {f"usr/share/doc/formbridge/{name}": 0o644 for name in ("README", "CHANGES", "LICENSE", "config.ini.example")}
+    documents = {f"usr/share/doc/formbridge/{name}": 0o644 for name in ("README", "MIGRATING", "CHANGES", "LICENSE", "config.ini.example")}
     assert files == {
         **documents,
         "usr/sbin/formbridge": 0o755,

@@ -230,6 +230,9 @@ size_t form_count(const struct form *f);
 struct field *form_field(struct form *f, size_t index);
 /* The first field of this name that is not a file, or NULL. */
 struct field *form_find(struct form *f, const char *name);
+/* Puts the fields of these names first, in this order; what has one name keeps its order, and so does the rest. false:
+ * no memory, nothing is changed. */
+bool form_order(struct form *f, char *const *names, size_t count);
 /* Its label, or its name. */
 struct span form_label(const struct field *field);
 /* Bytes of heap that the body holds now: what the caller counts against its memory limit. */
@@ -922,6 +925,55 @@ struct mailself {
  * the key is nowhere else. Takes about a second for RSA. false: address or password will not do, or no room. */
 bool mailself_make(const struct mailself *m, struct buf *cert_pem, struct buf *p12);
 
+/* ---- fieldtype.c: what may be typed into a field of each type (pure) ------------------------- */
+
+enum field_type {
+    FIELD_ANY, /* text or a file */
+    FIELD_TEXT,
+    FIELD_EMAIL,
+    FIELD_NUMBER,
+    FIELD_INTEGER,
+    FIELD_DATE,
+    FIELD_TIME,
+    FIELD_URL,
+    FIELD_TEL,
+    FIELD_CHOICE,
+    FIELD_FILE,
+    FIELD_TYPES
+};
+enum {
+    FIELD_LIMIT_SIZE = 48,   /* a number, date or time and its NUL */
+    FIELD_DAYS_MAX = 100000, /* of "today+30" */
+};
+
+/* FIELD_TYPES: there is none of this name. */
+enum field_type fieldtype_named(const char *name);
+const char *fieldtype_name(enum field_type type);
+/* Has it a first and a last: numbers, dates and times. */
+bool fieldtype_ordered(enum field_type type);
+/* Less the blanks and line ends around it. */
+struct span fieldtype_trim(struct span text);
+/* Is text, but for blanks around it, one of its type? Any text is for those types that do not say. A number is
+ * "-12.5" or "12,5", a date "2026-11-30" or "30.11.2026", a time "14:30" or "14:30:59". */
+bool fieldtype_ok(enum field_type type, struct span text);
+/* Would an HTML input of this type keep text as its value? One that would not shows nothing in its place. */
+bool fieldtype_html(enum field_type type, struct span text);
+/* Of an ordered type, both ok: less than, equal to or greater than 0 as a comes before, with or after b. */
+int fieldtype_compare(enum field_type type, struct span a, struct span b);
+/* A limit as the config has it, as one that is ok: for a date also "today", "today+30" or "today-1", in UTC. false: it
+ * is none. now: seconds since 1970. */
+bool fieldtype_limit(enum field_type type, const char *text, int64_t now, char out[FIELD_LIMIT_SIZE]);
+
+/* ---- pattern.c: a regular expression that a whole value must fit ----------------------------- */
+
+enum { PATTERN_VALUE_MAX = 500 }; /* characters of a value; a longer one fits none */
+
+struct pattern; /* for the values of one form, see the head of pattern.c */
+/* POSIX ERE. The first call reads the locale of UTF-8 from a file, so let it be before the sandbox. NULL: why. */
+struct pattern *pattern_new(const char *text, char *why, size_t why_size);
+void pattern_free(struct pattern *p);
+bool pattern_fits(const struct pattern *p, struct span value);
+
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
 struct endpoint { /* something to listen on or to connect to */
@@ -983,6 +1035,26 @@ enum word {
     W_UNNAMED,
     W_REQUIRED,
     W_FILL_IN,
+    W_CHOOSE_FILE,
+    W_CHOOSE_ONE,
+    W_NOT_TEXT,
+    W_NOT_EMAIL,
+    W_NOT_NUMBER,
+    W_NOT_INTEGER,
+    W_NOT_DATE,
+    W_NOT_TIME,
+    W_NOT_URL,
+    W_NOT_TEL,
+    W_NOT_CHOICE,
+    W_NOT_PATTERN,
+    W_TOO_SHORT,
+    W_TOO_LONG,
+    W_TOO_LOW,
+    W_TOO_HIGH,
+    W_TOO_EARLY,
+    W_TOO_LATE,
+    W_TOO_MANY_FILES,
+    W_WRONG_KIND,
     W_BACK,
     W_SEND,
     W_RECEIVED,
@@ -1125,6 +1197,11 @@ void confkeys_apply(struct confread *r, const struct conf *c, const struct confr
  * "(required)": what the tests hold the documents against. */
 void confkeys_list(struct buf *out);
 
+/* ---- conffield.c: the rules for fields (pure) ------------------------------------------------ */
+
+/* Adds to each form of c the rules of its [field] sections, checked, and those of its `required`. */
+void conffield_make(struct confread *r, struct conf *c);
+
 /* ---- conf.c: the config ---------------------------------------------------------------------- */
 
 enum target_kind { TARGET_MAILDIR, TARGET_MBOX, TARGET_LMTP, TARGET_MAILHOST };
@@ -1156,6 +1233,24 @@ struct mailhost {
     unsigned connections;
 };
 
+struct rule { /* what holds for one field of a form: a [field FORM NAME], or a name in `required` */
+    struct rule *next;
+    char *name;  /* as sent */
+    char *label; /* NULL: none */
+    int line;
+    bool required;
+    enum field_type type;
+    char **choices; /* of FIELD_CHOICE */
+    size_t choice_count;
+    unsigned min_length, max_length; /* characters; 0: no limit */
+    char *min, *max;                 /* see fieldtype_limit(); NULL: no limit */
+    char *pattern;                   /* NULL: none */
+    char *pattern_hint;              /* NULL: none */
+    char **accept;                   /* of files: .pdf, image/png, or image and a star; none: any */
+    size_t accept_count;
+    unsigned max_files; /* 0: as many as the bridge takes */
+};
+
 struct form_conf {
     struct form_conf *next;
     char *name;
@@ -1171,6 +1266,14 @@ struct form_conf {
     size_t target_count;
     char **required;
     size_t required_count;
+    struct rule *rules; /* those of the sections, then those of required that have none */
+    char **order;       /* names of fields that come first */
+    size_t order_count;
+    char **leave_out; /* names of fields that stay out of the mail */
+    size_t leave_out_count;
+    bool blank_fields; /* empty ones are in the mail */
+    bool html;
+    unsigned attach;        /* BODY_JSON, BODY_CSV */
     char *success;          /* URL, NULL: our own receipt page */
     char *title;            /* what pages call the form */
     unsigned dialect;       /* DIALECT_... of the control fields it knows, */
@@ -1237,6 +1340,8 @@ struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct 
 void conf_free(struct conf *c);
 /* The form of this name that visitors may send, or NULL. */
 struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
+/* The rule for fields of this name, or NULL. */
+const struct rule *conf_rule(const struct form_conf *f, struct span name);
 /* The same, or that of the alerts: where a message in the spool goes. */
 struct form_conf *conf_route(const struct conf *c, const char *name);
 
@@ -1270,6 +1375,18 @@ void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mar
 void frame_close(struct buf *out);
 /* A way back to the site, where the config knows it. */
 void frame_way_back(struct buf *out, const struct page_style *s);
+
+/* ---- widget.c: one control of the form that is sent back (pure) ------------------------------ */
+
+struct widget {
+    size_t id; /* "f1" is the control, "e1" says what is wrong, "h1" is a hint */
+    struct span name, value;
+    bool file; /* a file was sent */
+    bool wrong, hint;
+    const struct rule *rule; /* NULL: none */
+    enum language language;
+};
+void widget_write(struct buf *out, const struct widget *w);
 
 /* ---- page.c: the HTML and JSON that people and scripts get (pure) -------------------------------
  *
@@ -1334,6 +1451,32 @@ size_t hello_suites_end(const unsigned char *message, size_t len);
 /* After br_ssl_server_reset(): the same answers in less time. The policy's choose() sees suites it must not take: those
  * without ECDHE. */
 void hello_hasten(br_ssl_server_context *sc);
+
+/* ---- rules.c: a form held against its rules (pure) ------------------------------------------- */
+
+enum {
+    RULES_ERRORS_MAX = 64,
+    RULES_TEXTS = 16384
+}; /* what one answer lists; bytes of its sentences with gaps */
+
+struct rules_report {
+    struct page_error errors[RULES_ERRORS_MAX];
+    size_t count;
+    size_t used;
+    char texts[RULES_TEXTS]; /* sentences that were put together */
+};
+/* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
+ * as f and out. now: seconds since 1970. */
+void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,
+                 struct rules_report *out);
+/* One more. field, code and text outlive out; arg, NULL for none, goes in place of the {} of text. */
+void rules_add(struct rules_report *out, const char *field, const char *code, const char *text,
+               const char *arg);
+/* Is there a field of this name with something in it but blanks? */
+bool rules_filled(struct form *f, const char *name);
+/* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
+ * false: no memory. */
+bool rules_dress(const struct form_conf *f, struct form *typed);
 
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 

@@ -261,6 +261,7 @@ struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct 
     make_bridge(&r, c);
     make_pickups(&r, c);
     make_forms(&r, c);
+    conffield_make(&r, c);
     make_alert(&r, c);
     bool sound = confread_report(&r, errors);
     c->memory = r.memory;
@@ -322,6 +323,15 @@ struct form_conf *conf_form(const struct conf *c, const char *name, size_t len)
         f = f->next;
     }
     return f;
+}
+
+const struct rule *conf_rule(const struct form_conf *f, struct span name)
+{
+    const struct rule *rule = f->rules;
+    while (rule != NULL && (strlen(rule->name) != name.len || memcmp(rule->name, name.at, name.len) != 0)) {
+        rule = rule->next;
+    }
+    return rule;
 }
 
 struct form_conf *conf_route(const struct conf *c, const char *name)

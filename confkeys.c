@@ -8,21 +8,23 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum kind { BRIDGE, FORM, MAILHOST, PICKUP };
+enum kind { BRIDGE, FORM, FIELD, MAILHOST, PICKUP };
 
 static const char *const kind_names[] = {
-    [BRIDGE] = "bridge", [FORM] = "form", [MAILHOST] = "mailhost", [PICKUP] = "pickup"};
+    [BRIDGE] = "bridge", [FORM] = "form", [FIELD] = "field", [MAILHOST] = "mailhost", [PICKUP] = "pickup"};
 static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
                                           [FORM] = "[form NAME]",
+                                          [FIELD] = "[field FORM NAME]",
                                           [MAILHOST] = "[mailhost NAME]",
                                           [PICKUP] = "[pickup NAME]"};
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_controls, set_dialect, set_flag, set_from, set_host, set_language,
-    set_listen, set_listen_local, set_missing_origin, set_number, set_origins, set_password, set_path,
-    set_paths, set_pins, set_profile, set_rate, set_redirects, set_reply_to, set_seconds, set_server,
-    set_size, set_targets, set_template, set_text, set_tls, set_url, set_user, set_words;
+static setter set_addresses, set_attach, set_bars, set_controls, set_dialect, set_flag, set_from, set_host,
+    set_language, set_listen, set_listen_local, set_missing_origin, set_names, set_number, set_origins,
+    set_password, set_path, set_paths, set_pins, set_profile, set_rate, set_redirects, set_reply_to,
+    set_seconds, set_server, set_size, set_targets, set_template, set_text, set_tls, set_type, set_url,
+    set_user, set_words;
 
 struct setting {
     enum kind kind;
@@ -112,8 +114,18 @@ static const struct setting keys[] = {
      "where an answer to the mail goes, such as {email}", NULL, NULL},
     {FORM, "origins", set_origins, LIST(form_conf, origins, origin_count), NULL, "any",
      "the web sites that may send this form", NULL, NULL},
-    {FORM, "required", set_words, LIST(form_conf, required, required_count), NULL, "none",
+    {FORM, "required", set_names, LIST(form_conf, required, required_count), NULL, "none",
      "the names of the fields that must be filled in", NULL, NULL},
+    {FORM, "order", set_names, LIST(form_conf, order, order_count), NULL, "as they were sent",
+     "the names of the fields that come first in the mail", NULL, NULL},
+    {FORM, "leave_out", set_names, LIST(form_conf, leave_out, leave_out_count), NULL, "none",
+     "the names of the fields that stay out of the mail", NULL, NULL},
+    {FORM, "blank_fields", set_flag, ONE(form_conf, blank_fields), "yes", NULL,
+     "yes if empty fields are in the mail, too", NULL, NULL},
+    {FORM, "html", set_flag, ONE(form_conf, html), "no", NULL,
+     "yes if the mail has a table in HTML beside the text", NULL, NULL},
+    {FORM, "attach", set_attach, ONE(form_conf, attach), NULL, "none",
+     "the fields as files for programs: json, csv or both", NULL, NULL},
     {FORM, "success", set_url, ONE(form_conf, success), NULL, "a built-in page with the receipt",
      "the page that the visitor sees afterwards", NULL, NULL},
     {FORM, "dialect", set_dialect, ONE(form_conf, dialect), "formspree", NULL,
@@ -144,6 +156,33 @@ static const struct setting keys[] = {
      "the PEM file of the certificate that signs the encrypted mail", NULL, NULL},
     {FORM, "sign_key", set_path, ONE(form_conf, sign_key), NULL, "no signature",
      "the PEM file of its private key", NULL, NULL},
+
+    {FIELD, "name", set_text, ONE(rule, name), NULL, "NAME of the section",
+     "the name of the field as it is sent", NULL, NULL},
+    {FIELD, "label", set_text, ONE(rule, label), NULL, "the name of the field",
+     "what pages and the mail call the field", NULL, NULL},
+    {FIELD, "required", set_flag, ONE(rule, required), "no", NULL,
+     "yes if it must be filled in", NULL, NULL},
+    {FIELD, "type", set_type, ONE(rule, type), "any", NULL,
+     "what may be typed: text, email, number, integer, date, time, url, tel, choice or file", NULL, NULL},
+    {FIELD, "choices", set_bars, LIST(rule, choices, choice_count), NULL, "none",
+     "the values that may be chosen, with | between them", NULL, NULL},
+    {FIELD, "min_length", set_number, ONE(rule, min_length), NULL, "none",
+     "the fewest characters", "1", "1000000"},
+    {FIELD, "max_length", set_number, ONE(rule, max_length), NULL, "none",
+     "the most characters", "1", "1000000"},
+    {FIELD, "min", set_text, ONE(rule, min), NULL, "none",
+     "the least number, or the first date or time", NULL, NULL},
+    {FIELD, "max", set_text, ONE(rule, max), NULL, "none",
+     "the greatest number, or the last date or time", NULL, NULL},
+    {FIELD, "pattern", set_text, ONE(rule, pattern), NULL, "none",
+     "a regular expression (POSIX, extended) that the whole value must fit", NULL, NULL},
+    {FIELD, "pattern_hint", set_text, ONE(rule, pattern_hint), NULL, "a general sentence",
+     "the sentence that visitors see when it does not", NULL, NULL},
+    {FIELD, "accept", set_words, LIST(rule, accept, accept_count), NULL, "any",
+     "the kinds of files: .pdf, image/png, image/*", NULL, NULL},
+    {FIELD, "max_files", set_number, ONE(rule, max_files), NULL, "max_files of [bridge]",
+     "the most files", "1", "1000"},
 
     {MAILHOST, "server", set_server, ONE(mailhost, server), NULL, NULL,
      "the mail host as NAME or NAME:PORT", NULL, NULL},
@@ -448,6 +487,68 @@ static void set_words(struct value *v)
     store_list(v, words, count);
 }
 
+/* Items with | between them, which may have spaces inside. */
+static void set_bars(struct value *v)
+{
+    size_t count = 0;
+    char **items = confread_keep(v->r, (strlen(v->text) / 2 + 2) * sizeof(char *));
+    char *rest = items != NULL ? v->text : NULL;
+    for (char *item; (item = strsep(&rest, "|")) != NULL;) {
+        struct span trimmed = fieldtype_trim((struct span){item, strlen(item)});
+        if (trimmed.len == 0) {
+            wrong(v, v->key->name, "has nothing between two |: remove one");
+            continue;
+        }
+        item += trimmed.at - item;
+        item[trimmed.len] = '\0';
+        for (size_t i = 0; i < count; i++) {
+            if (strcmp(items[i], item) == 0) {
+                wrong(v, item, "is there twice: remove one");
+            }
+        }
+        items[count++] = item;
+    }
+    store_list(v, items, count);
+}
+
+/* Names of fields: with spaces between them or, if one of the names has a space, with |. */
+static void set_names(struct value *v)
+{
+    if (strchr(v->text, '|') != NULL) {
+        set_bars(v);
+    } else {
+        set_words(v);
+    }
+}
+
+static void set_attach(struct value *v)
+{
+    unsigned attach = 0;
+    size_t count;
+    char **words = split(v, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], "json") == 0) {
+            attach |= BODY_JSON;
+        } else if (strcmp(words[i], "csv") == 0) {
+            attach |= BODY_CSV;
+        } else {
+            wrong(v, words[i], "is neither json nor csv");
+        }
+    }
+    memcpy(member(v), &attach, sizeof(attach));
+}
+
+static void set_type(struct value *v)
+{
+    enum field_type type = fieldtype_named(v->text);
+    if (type == FIELD_TYPES) {
+        wrong(v, v->text,
+              "is not a type: use text, email, number, integer, date, time, url, tel, choice, file or any");
+        type = FIELD_ANY;
+    }
+    memcpy(member(v), &type, sizeof(type));
+}
+
 static void set_addresses(struct value *v)
 {
     size_t count;
@@ -720,7 +821,7 @@ void confkeys_check(struct confread *r, const struct confread_section *s)
                          s->name);
     } else if (kind == FORM && strcmp(s->name, ALERT_FORM) == 0) {
         confread_mistake(r, s->line, "[form %s]: this name stands for alerts: choose another", s->name);
-    } else if (kind != BRIDGE && !value_name(s->name)) {
+    } else if (kind != BRIDGE && kind != FIELD && !value_name(s->name)) {
         confread_mistake(r, s->line,
                          "[%s %s]: a name must follow, 1 to %d of a-z, 0-9, _ and -, such as [%s %s]",
                          s->kind, s->name, FORM_NAME_MAX, s->kind, kind == FORM ? "order" : "main");

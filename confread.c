@@ -168,8 +168,8 @@ static void read_header(struct reader *in, char *line)
     const char *rest = end != NULL ? skip_blanks(end + 1) : NULL;
     if (rest == NULL || (rest[0] != '\0' && rest[0] != ';')) {
         confread_mistake(in->r, in->line,
-                         "not a section: write [bridge], [form NAME], [mailhost NAME] or [pickup NAME], "
-                         "alone on its line");
+                         "not a section: write [bridge], [form NAME], [field FORM NAME], [mailhost NAME] or "
+                         "[pickup NAME], alone on its line");
         return;
     }
     while (end > kind && (end[-1] == ' ' || end[-1] == '\t')) {

@@ -190,6 +190,28 @@ struct field *form_find(struct form *f, const char *name)
     return NULL;
 }
 
+bool form_order(struct form *f, char *const *names, size_t count)
+{
+    struct field *sorted = reallocarray(NULL, f->count + 1, sizeof(*sorted));
+    bool *taken = calloc(f->count + 1, sizeof(*taken));
+    bool ok = sorted != NULL && taken != NULL;
+    size_t n = 0;
+    for (size_t name = 0; name <= count && ok; name++) {
+        for (size_t i = 0; i < f->count; i++) {
+            if (!taken[i] && (name == count || buf_equal(&f->fields[i].name, names[name]))) {
+                taken[i] = true;
+                sorted[n++] = f->fields[i];
+            }
+        }
+    }
+    if (ok && f->count > 0) {
+        memcpy(f->fields, sorted, f->count * sizeof(*sorted));
+    }
+    free(sorted);
+    free(taken);
+    return ok;
+}
+
 struct span form_label(const struct field *field)
 {
     return field->label != NULL ? (struct span){field->label, strlen(field->label)}

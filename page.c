@@ -139,9 +139,6 @@ void page_about(struct buf *out, const struct page_style *s, const struct conf *
 enum {
     REFILL_MAX = 64 * 1024, /* more text than this is not sent back */
     FIELD_COST = 128,       /* what a field counts beside its text, for the markup around it */
-    LONG_VALUE = 60,        /* a value longer than this gets a textarea even if it is one line */
-    ROWS_MIN = 4,           /* of a textarea */
-    ROWS_MAX = 12,
 };
 
 struct refill {
@@ -159,6 +156,7 @@ struct input {
     struct span value;
     struct span filename;
     bool file;
+    bool again; /* there was a file */
 };
 
 static bool error_names(const struct page_error *e, struct span name)
@@ -178,12 +176,12 @@ static bool is_wrong(const struct refill *r, struct span name)
 
 static bool is_required(const struct form_conf *f, struct span name)
 {
-    for (size_t i = 0; i < f->required_count; i++) {
-        if (span_equal(span_text(f->required[i]), name)) {
-            return true;
-        }
+    const struct rule *rule = conf_rule(f, name);
+    bool required = rule != NULL && rule->required;
+    for (size_t i = 0; i < f->required_count && !required; i++) {
+        required = span_equal(span_text(f->required[i]), name);
     }
-    return false;
+    return required;
 }
 
 /* Control fields keep their value but are nobody's to see, unless something is wrong with them. */
@@ -224,6 +222,10 @@ static bool is_separator(char c)
 static struct span label_of(const struct refill *r, struct buf *label, char *memory, size_t size,
                             struct span name)
 {
+    const struct rule *rule = conf_rule(r->style->form, name);
+    if (rule != NULL && rule->label != NULL) {
+        return span_text(rule->label);
+    }
     buf_borrow(label, memory, size);
     while (name.len > 0 && is_separator(*name.at)) {
         name.at++;
@@ -235,53 +237,6 @@ static struct span label_of(const struct refill *r, struct buf *label, char *mem
         buf_byte(label, (unsigned char)(capital ? c - 'a' + 'A' : c));
     }
     return label->len == 0 || !buf_ok(label) ? span_text(say(r, W_UNNAMED)) : span_of(label);
-}
-
-static unsigned rows_of(struct span value)
-{
-    unsigned rows = ROWS_MIN - 1;
-    for (size_t i = 0; i < value.len && rows < ROWS_MAX; i++) {
-        rows += value.at[i] == '\n';
-    }
-    return rows < ROWS_MAX ? rows + 1 : ROWS_MAX;
-}
-
-/* The control itself. */
-static void put_control(const struct refill *r, const struct input *in, bool wrong)
-{
-    struct buf *out = r->out;
-    bool lines = in->value.len > 0 && (memchr(in->value.at, '\n', in->value.len) != NULL ||
-                                       memchr(in->value.at, '\r', in->value.len) != NULL);
-    bool area = !in->file && (lines || in->value.len > LONG_VALUE);
-    bool email = !area && span_equal(in->name, span_text("email"));
-    buf_str(out, area ? "<textarea" : "<input");
-    buf_fmt(out, " id=\"f%zu\"", in->id);
-    html_attribute(out, "name", in->name);
-    if (wrong) {
-        buf_str(out, " aria-invalid=\"true\"");
-    }
-    if (wrong || in->file) {
-        buf_str(out, " aria-describedby=\"");
-        if (wrong) {
-            buf_fmt(out, "e%zu", in->id);
-        }
-        if (in->file) {
-            buf_fmt(out, "%sh%zu", wrong ? " " : "", in->id);
-        }
-        buf_byte(out, '"');
-    }
-    if (area) {
-        buf_fmt(out, " rows=\"%u\" dir=\"auto\">\n",
-                rows_of(in->value)); /* HTML drops one line end after the tag */
-        html_text(out, in->value);
-        buf_str(out, "</textarea>\n");
-    } else if (in->file) {
-        buf_str(out, " type=\"file\">\n");
-    } else {
-        buf_str(out, email ? " type=\"email\" autocomplete=\"email\"" : " type=\"text\" dir=\"auto\"");
-        html_attribute(out, "value", in->value);
-        buf_str(out, ">\n");
-    }
 }
 
 static void put_messages(const struct refill *r, const struct input *in)
@@ -317,7 +272,7 @@ static void put_row(const struct refill *r, const struct input *in)
     struct buf label;
     bool wrong = is_wrong(r, in->name);
     buf_fmt(r->out, "<div class=\"row\">\n<label for=\"f%zu\">", in->id);
-    html_sentence(r->out, in->file ? say(r, W_FILE_AGAIN) : "{}",
+    html_sentence(r->out, in->again ? say(r, W_FILE_AGAIN) : "{}",
                   label_of(r, &label, memory, sizeof memory, in->name));
     if (is_required(r->style->form, in->name)) {
         buf_str(r->out, " <small>");
@@ -328,10 +283,17 @@ static void put_row(const struct refill *r, const struct input *in)
     if (wrong) {
         put_messages(r, in);
     }
-    if (in->file) {
+    if (in->again) {
         put_file_hint(r, in);
     }
-    put_control(r, in, wrong);
+    widget_write(r->out, &(struct widget){.id = in->id,
+                                          .name = in->name,
+                                          .value = in->value,
+                                          .file = in->file,
+                                          .wrong = wrong,
+                                          .hint = in->again,
+                                          .rule = conf_rule(r->style->form, in->name),
+                                          .language = r->style->language});
     buf_str(r->out, "</div>\n");
 }
 
@@ -339,7 +301,7 @@ static void put_typed(const struct refill *r)
 {
     for (size_t i = 0; i < form_count(r->typed); i++) {
         const struct field *field = form_field(r->typed, i);
-        struct input in = {.id = i, .name = span_of(&field->name), .file = field->file};
+        struct input in = {.id = i, .name = span_of(&field->name), .file = field->file, .again = field->file};
         if (field->file) {
             in.filename = span_of(&field->filename);
         } else {
@@ -376,6 +338,9 @@ static void put_refill(const struct refill *r)
     bool files = false;
     for (size_t i = 0; i < form_count(r->typed); i++) {
         files = files || form_field(r->typed, i)->file;
+    }
+    for (const struct rule *rule = r->style->form->rules; rule != NULL; rule = rule->next) {
+        files = files || rule->type == FIELD_FILE;
     }
     /* novalidate: what is wrong is ours to say, a browser's own opinion of an address must not stand in the
      * way. */

@@ -7,8 +7,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { ERRORS_MAX = 64 }; /* things to mend that one answer lists */
-
 /* ---- the head and the body ------------------------------------------------------------------- */
 
 static bool refuse_too_often(struct http_request *r, unsigned wait, const char *what)
@@ -106,54 +104,19 @@ void submit_feed(struct http_request *r, const void *bytes, size_t len)
 
 /* ---- a complete body ------------------------------------------------------------------------- */
 
-static bool is_blank(const struct buf *b)
+/* What the page itself wants filled in, and the config does not speak of. */
+static void add_missing(const struct http_request *r, struct rules_report *report)
 {
-    for (size_t i = 0; i < b->len; i++) {
-        if (strchr(" \t\r\n", b->data[i]) == NULL || b->data[i] == '\0') {
-            return false;
+    for (size_t i = 0; i < r->control.required_count; i++) {
+        const char *field = control_required(&r->control, i);
+        bool said = rules_filled(r->body, field);
+        for (size_t k = 0; k < report->count && !said; k++) {
+            said = strcmp(report->errors[k].field, field) == 0;
+        }
+        if (!said) {
+            rules_add(report, field, "REQUIRED_FIELD_MISSING", words(r->language, W_FILL_IN), NULL);
         }
     }
-    return true;
-}
-
-static bool has_value(struct form *f, const char *name)
-{
-    for (size_t i = 0; i < form_count(f); i++) {
-        struct field *field = form_field(f, i);
-        if (buf_equal(&field->name, name) && !is_blank(&field->value)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static size_t add_missing(const struct http_request *r, struct page_error *errors, size_t n,
-                          const char *field)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(errors[i].field, field) == 0) {
-            return n;
-        }
-    }
-    errors[n] = (struct page_error){
-        .field = field, .code = "REQUIRED_FIELD_MISSING", .message = words(r->language, W_FILL_IN)};
-    return n + 1;
-}
-
-static size_t find_errors(const struct http_request *r, struct page_error *errors)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->form->required_count && n < ERRORS_MAX; i++) {
-        if (!has_value(r->body, r->form->required[i])) {
-            n = add_missing(r, errors, n, r->form->required[i]);
-        }
-    }
-    for (size_t i = 0; i < r->control.required_count && n < ERRORS_MAX; i++) {
-        if (!has_value(r->body, control_required(&r->control, i))) {
-            n = add_missing(r, errors, n, control_required(&r->control, i));
-        }
-    }
-    return n;
 }
 
 /* Where the form itself wants the visitor to go, in r->next; false: nowhere, or nowhere that the config allows. That
@@ -231,9 +194,9 @@ static bool prepare(struct http_request *r)
     s->message.subject = r->form->subject;
     if (r->control.subject != NULL) {
         s->message.subject = r->control.subject;
-        r->control.spent->hidden = true;
     }
     s->message.reply_to = reply_to(r);
+    s->message.body = r->form->attach | (r->form->html ? BODY_HTML : 0U);
     s->message.peer = r->link->visitor.text;
     s->message.protocol = "HTTPS";
     s->message.tls = r->link->visitor.tls;
@@ -279,9 +242,16 @@ bool submit_end(struct http_request *r)
     control_read(r->body, r->form->dialect, r->form->controls, &r->control);
     enum language asked = words_language(r->control.language.at, r->control.language.len);
     r->language = asked != LANGUAGE_AUTO ? asked : r->language;
-    struct page_error errors[ERRORS_MAX];
-    size_t count = find_errors(r, errors);
-    return count > 0 ? refuse_fields(r, errors, count) : store(r);
+    struct rules_report report;
+    rules_check(r->form, r->body, r->language, time(NULL), &report);
+    add_missing(r, &report);
+    if (report.count > 0) {
+        return refuse_fields(r, report.errors, report.count);
+    }
+    if (r->control.subject != NULL) {
+        r->control.spent->hidden = true; /* before the fields change places */
+    }
+    return rules_dress(r->form, r->body) ? store(r) : request_refuse_for_now(r);
 }
 
 bool submit_committed(struct http_request *r)

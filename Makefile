@@ -76,6 +76,12 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(SRC:%.c=$(BUILD)/fuzzed/%.o) $(wildcard tests/
 	@mkdir -p $(@D)
 	clang $(CPPFLAGS) $(FUZZFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(filter %.o,$^) $(LIBS)
 
+# What the tools of the end-to-end tests are linked with.
+$(BUILD)/all.a: $(OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+libs:
+	@echo $(LIBS)
+
 unit: $(UNIT)
 fuzzers: $(FUZZ)
 
@@ -133,5 +139,5 @@ dist:
 clean:
 	rm -rf build build-* formbridge formbridge-*
 
-.PHONY: all unit fuzzers test asan valgrind fuzz e2e lint bench install uninstall dist clean
+.PHONY: all libs unit fuzzers test asan valgrind fuzz e2e lint bench install uninstall dist clean
 .SECONDARY:

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import fcntl
 import http.client
 import os
 import pathlib
@@ -52,6 +53,23 @@ def make_certificate(directory, kind="ec", name="localhost", days=30, extra=()):
         check=True, capture_output=True)
     key.chmod(0o600)
     return cert, key
+
+
+def build_tool(name, directory, sources=(), flags=()):
+    """tests/tools/NAME.c as a program in directory, with what it uses of ours: sources are compiled with flags,
+    mostly a sanitizer's, the rest comes from the objects that make has made."""
+    program = pathlib.Path(directory) / name
+    with open(pathlib.Path(tempfile.gettempdir()) / "formbridge-objects.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "-s", "-C", ROOT, "build/all.a"], check=True)
+    libs = subprocess.run(["make", "-s", "-C", ROOT, "libs"], check=True, capture_output=True, text=True).stdout.split()
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-g", *flags, f"-I{ROOT}", "-o", program,
+                    ROOT / "tests" / "tools" / f"{name}.c", *[ROOT / f"{s}.c" for s in sources],
+                    ROOT / "build" / "all.a", *libs], check=True)
+    return program
+
+
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def comm(pid):

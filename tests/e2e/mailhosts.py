@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bridge import free_port  # noqa: F401
+from bridge import SANITIZE, build_tool, free_port  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = "buf log date curve hello tls der pem x509 x509_self value wire auth certext anchors trust dial talk smtp".split()
@@ -48,13 +48,7 @@ def workdir():
 @pytest.fixture(scope="session")
 def sendone(workdir):
     """send(**keys) -> [(what, outcome, reason), ...]"""
-    tool = workdir / "sendone"
-    flags = "-D_GNU_SOURCE -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all".split()
-    sources = [str(ROOT / f"{s}.c") for s in SOURCES] + [str(ROOT / "tests/tools/sendone.c")]
-    subprocess.run(
-        [os.environ.get("CC", "cc"), *flags, f"-I{ROOT}", "-o", tool, *sources, "-l:libbearssl.a", "-lhogweed", "-lgmp",
-         "-lpthread"], check=True
-    )
+    tool = build_tool("sendone", workdir, SOURCES, SANITIZE)
     message = workdir / "message"
     message.write_bytes(MESSAGE)
 

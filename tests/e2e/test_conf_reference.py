@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from bridge import build_tool
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "conf confkeys confread control redirect value words words_en words_de words_fr words_es form buf charset utf8 mime passwd".split()
 EXAMPLE = ROOT / "config.ini.example"
 MANUAL = ROOT / "doc" / "formbridge.ini.5"
 
@@ -15,15 +16,7 @@ MANUAL = ROOT / "doc" / "formbridge.ini.5"
 @pytest.fixture(scope="session")
 def confkeys(tmp_path_factory):
     """tests/tools/confkeys.c, with so much of the program as it calls."""
-    program = tmp_path_factory.mktemp("confkeys") / "confkeys"
-    files = [ROOT / "tests" / "tools" / "confkeys.c"] + [ROOT / f"{name}.c" for name in SOURCES]
-    subprocess.run(
-        ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-I", ROOT, "-ffunction-sections", "-Wl,--gc-sections", "-o", program]
-        + files
-        + ["-linih", "-lcrypt"],
-        check=True,
-    )
-    return program
+    return build_tool("confkeys", tmp_path_factory.mktemp("confkeys"))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge import SANITIZE, build_tool
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime",
            "form", "urlencoded", "multipart", "json"]
@@ -46,10 +48,7 @@ def run(*args, **more):
 
 @pytest.fixture(scope="session")
 def composer(tmp_path_factory):
-    program = tmp_path_factory.mktemp("compose") / "compose"
-    run("cc", "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-I.", "-o", program,
-        "tests/tools/compose.c", *[f"{name}.c" for name in SOURCES], cwd=ROOT)
-    return program
+    return build_tool("compose", tmp_path_factory.mktemp("compose"), SOURCES, SANITIZE)
 
 
 class Form:

@@ -16,6 +16,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bridge import SANITIZE, build_tool
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = "page frame html words words_en words_de words_fr words_es buf form multipart json urlencoded encode charset utf8".split()
 URLENCODED = "application/x-www-form-urlencoded"
@@ -71,13 +73,7 @@ PAGES = {
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory):
     """tests/tools/pages.c as a program: driver(arguments, body) is a page."""
-    program = tmp_path_factory.mktemp("pages") / "pages"
-    sources = [ROOT / f"{s}.c" for s in SOURCES]
-    subprocess.run(
-        ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-         f"-I{ROOT}", "-o", program, ROOT / "tests/tools/pages.c", *sources, "-l:libbearssl.a"],
-        check=True,
-    )
+    program = build_tool("pages", tmp_path_factory.mktemp("pages"), SOURCES, SANITIZE)
     return lambda arguments, body=b"": subprocess.run(
         [program, *arguments], input=body, stdout=subprocess.PIPE, check=True
     ).stdout.decode()

@@ -21,7 +21,7 @@ import time
 
 import pytest
 
-from bridge import PATIENCE, ROOT, free_port, make_certificate
+from bridge import PATIENCE, ROOT, SANITIZE, build_tool, free_port, make_certificate
 
 SOURCES = """buf log passwd worker guard popcmd poptext maildrop popsession tlsio pop3 curve hello tls signer x509 pem der value spool
 state sandbox utf8 date stats""".split()
@@ -33,14 +33,8 @@ HOST = "localhost"
 @pytest.fixture(scope="session")
 def popserver(tmp_path_factory):
     """The path of tests/tools/popserver, built as the program under test is."""
-    tool = tmp_path_factory.mktemp("popserver") / "popserver"
-    flags = "-D_GNU_SOURCE -std=gnu11 -g -O2".split()
-    if SANITIZED:
-        flags += "-fsanitize=address,undefined -fno-sanitize-recover=all -DSANDBOX_SANITIZE".split()
-    sources = [str(ROOT / f"{s}.c") for s in SOURCES] + [str(ROOT / "tests/tools/popserver.c")]
-    subprocess.run([os.environ.get("CC", "cc"), *flags, f"-I{ROOT}", "-o", tool, *sources, "-l:libbearssl.a", "-lseccomp",
-                    "-lcrypt", "-lhogweed", "-lgmp", "-lpthread"], check=True)
-    return tool
+    flags = (*SANITIZE, "-DSANDBOX_SANITIZE") if SANITIZED else ()
+    return build_tool("popserver", tmp_path_factory.mktemp("popserver"), SOURCES if SANITIZED else (), flags)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,8 @@ struct place {
     struct spool s;
     int wake[2];
     struct form *fields;
+    struct once *once;
+    struct oncelog log;
     struct commits *commits;
     unsigned made;
     struct submission submissions[CLIENTS];
@@ -87,7 +89,9 @@ static int setup(void **state)
         pipe2(p->wake, O_NONBLOCK | O_CLOEXEC) != 0) {
         return -1;
     }
-    p->commits = commit_start(&p->s, p->wake[1], -1);
+    p->once = once_new();
+    p->log = (struct oncelog){.once = p->once, .fd = -1};
+    p->commits = p->once == NULL ? NULL : commit_start(&p->s, p->wake[1], -1, &p->log);
     flushes = 0;
     *state = p;
     return p->commits == NULL ? -1 : 0;
@@ -98,6 +102,7 @@ static int teardown(void **state)
     struct place *p = *state;
     char command[160];
     commit_stop(p->commits);
+    once_free(p->once);
     spool_close(&p->s);
     form_free(p->fields);
     close(p->wake[0]);
@@ -218,7 +223,7 @@ static void what_waits_at_the_end_is_finished(void **state)
     }
     commit_stop(p->commits);
     assert_int_equal(spool_count(p->s.queue), CLIENTS);
-    p->commits = commit_start(&p->s, p->wake[1], -1);
+    p->commits = commit_start(&p->s, p->wake[1], -1, &p->log);
     assert_non_null(p->commits);
 }
 

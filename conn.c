@@ -255,6 +255,16 @@ static ssize_t move(struct conn *c, ssize_t n, bool *flag)
     return n;
 }
 
+/* A record of ours that another follows at once: a ChangeCipherSpec, the ServerHello of a resumed session. The kernel
+ * is to send both together. */
+static bool goes_on(const unsigned char *record, size_t len)
+{
+    enum { CHANGE_CIPHER_SPEC = 20, HANDSHAKE = 22, SERVER_HELLO = 2 }; /* RFC 5246 §6.2.1, §7.4 */
+    return (len == 6 && record[0] == CHANGE_CIPHER_SPEC) ||
+           (len > 9 && record[0] == HANDSHAKE && record[5] == SERVER_HELLO &&
+            len - 9 == ((size_t)record[6] << 16 | (size_t)record[7] << 8 | record[8]));
+}
+
 static bool send_wire(struct conn *c)
 {
     size_t len;
@@ -262,7 +272,8 @@ static bool send_wire(struct conn *c)
     if (bytes == NULL) {
         return false;
     }
-    ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL), &c->writable);
+    int more = c->phase == PHASE_HANDSHAKE && goes_on(bytes, len) ? MSG_MORE : 0;
+    ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL | more), &c->writable);
     if (n > 0) {
         wire_out_done(c, (size_t)n);
     } else if (!c->writable) {

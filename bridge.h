@@ -42,7 +42,9 @@ enum {
     HOST_NAME_MAX_ = 253,   /* RFC 1035 §2.3.4, less the final dot */
     SIGNATURE_MAX = 512,    /* RSA-4096 */
     SIGNER_CLIENTS_MAX = 512,
-    SIGNER_WAIT = 3000, /* milliseconds a handshake waits for its signature */
+    SIGNER_WAIT = 3000,       /* milliseconds a handshake waits for its signature */
+    SIGNER_PROBE_EVERY = 250, /* milliseconds: a signer that did not answer is asked so often */
+    SIGNER_PROBE_WAIT = 20,   /* milliseconds, and waited for so long */
 };
 
 /* ---- buf.c: bytes with a length, a ceiling and a sticky failure ---------------------------------
@@ -1519,17 +1521,23 @@ bool tls_server_start(br_ssl_server_context *sc);
  * replaced. */
 struct signer_link {
     int fd;
-    uint32_t key; /* which of the signer's keys; 0: that of the TLS certificate */
-    uint64_t
-        next; /* number of the next request, so that an answer to a dead predecessor is not taken for ours */
+    uint32_t key;      /* which of the client's keys, from 0 */
+    uint64_t next;     /* number of the next request: an answer to a dead predecessor is not taken for ours */
+    bool silent;       /* the last request had no answer */
+    int64_t ask_again; /* until then, in milliseconds of CLOCK_MONOTONIC, a silent signer is not asked */
 };
 void signer_link_init(struct signer_link *l, int fd);
-/* For struct tls_policy: ctx is a signer_link. Waits at most SIGNER_WAIT milliseconds. */
+/* For struct tls_policy: ctx is a signer_link. Waits at most SIGNER_WAIT milliseconds; after a request without an
+ * answer fails at once, but for one request in SIGNER_PROBE_EVERY, until one is answered. */
 size_t signer_sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len);
-/* The role: answers requests on these sockets until *stop, which a handler of SIGTERM sets; the caller has it
- * blocked. */
-void signer_run(const struct key *keys, size_t key_count, const int *fds, size_t count,
-                const volatile sig_atomic_t *stop);
+
+struct signer_client {
+    int fd;
+    const struct key *keys; /* it may use these and no others; they number from 0 */
+    size_t key_count;
+};
+/* The role: answers requests until *stop, which a handler of SIGTERM sets; the caller has it blocked. */
+void signer_run(const struct signer_client *clients, size_t count, const volatile sig_atomic_t *stop);
 
 /* ---- state.c: what a retry needs to remember about one message (pure) ------------------------ */
 
@@ -2340,7 +2348,7 @@ void pop3_run(struct pop3_server *s);
 /* ---- seal.c: S/MIME for the forms that ask for it -------------------------------------------- */
 
 struct seal; /* who can open the mail of one form, and who signs it: public certificates only */
-/* For a form with encrypt_to. key: number of its sign_key with the signer. NULL: why. */
+/* For a form with encrypt_to. key: number of its sign_key among those of all forms, from 0. NULL: why. */
 struct seal *seal_load(const struct form_conf *f, uint32_t key, char *why, size_t why_size);
 void seal_free(struct seal *s);
 /* Can every recipient of the form open a mail of this moment, and the signature be checked? Else why. expiry: the last

@@ -137,7 +137,7 @@ unsigned roles_links(const struct conf *c, unsigned fronts)
 
 /* ---- signer ---------------------------------------------------------------------------------- */
 
-/* The key of the TLS certificate is number 0; those that sign mail follow in the order of their forms. */
+/* The key of the TLS certificate comes first; those that sign mail follow in the order of their forms. */
 static size_t load_keys(const struct conf *c, struct key **out)
 {
     char why[WHY];
@@ -162,15 +162,28 @@ static size_t load_keys(const struct conf *c, struct key **out)
     return count;
 }
 
+/* Handshakes have the key of the certificate, commit threads those that sign mail; neither can use the other's. */
+static void assign_keys(const struct set *s, const struct key *keys, size_t key_count,
+                        struct signer_client *clients, unsigned count)
+{
+    unsigned first = roles_link(s, CLIENT_COMMIT, 0), end = roles_link(s, CLIENT_COMMIT, s->fronts);
+    for (unsigned i = 0; i < count; i++) {
+        bool mail = i >= first && i < end;
+        clients[i] = (struct signer_client){
+            .fd = s->signer[i][1], .keys = mail ? keys + 1 : keys, .key_count = mail ? key_count - 1 : 1};
+    }
+}
+
 _Noreturn void roles_signer(const struct set *s, unsigned slot)
 {
     char why[WHY];
     struct key *keys;
-    int keep[SIGNER_CLIENTS_MAX + 1], links[SIGNER_CLIENTS_MAX];
+    int keep[SIGNER_CLIENTS_MAX + 1];
+    struct signer_client clients[SIGNER_CLIENTS_MAX];
     unsigned count = s->signer_count < SIGNER_CLIENTS_MAX ? s->signer_count : SIGNER_CLIENTS_MAX;
     begin("signer", "fb-signer");
     for (unsigned i = 0; i < count; i++) {
-        keep[i] = links[i] = s->signer[i][1];
+        keep[i] = s->signer[i][1];
     }
     keep[count] = s->ready[1];
     keep_only(keep, count + 1);
@@ -187,7 +200,8 @@ _Noreturn void roles_signer(const struct set *s, unsigned slot)
         give_up(why);
     }
     tell_ready(s);
-    signer_run(keys, key_count, links, count, &stop);
+    assign_keys(s, keys, key_count, clients, count);
+    signer_run(clients, count, &stop);
     for (size_t i = 0; i < key_count; i++) {
         x509_key_free(&keys[i]);
     }
@@ -249,10 +263,10 @@ static void load_seals(const struct conf *c)
     char why[WHY];
     uint32_t key = 0;
     for (struct form_conf *f = c->forms; f != NULL; f = f->next) {
-        key += f->sign_key != NULL;
         if (f->encrypt_count > 0 && (f->seal = seal_load(f, key, why, sizeof why)) == NULL) {
             give_up(why);
         }
+        key += f->sign_key != NULL;
     }
 }
 

@@ -31,8 +31,7 @@ struct answer {
 
 void signer_link_init(struct signer_link *l, int fd)
 {
-    l->fd = fd;
-    l->key = 0;
+    *l = (struct signer_link){.fd = fd};
     if (getrandom(&l->next, sizeof l->next, 0) != (ssize_t)sizeof l->next) {
         abort();
     }
@@ -45,10 +44,10 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* false: nothing came in time. Answers to others, who no longer wait, are skipped. */
+/* false: nothing came in time. Answers to others, who no longer wait, are skipped; but the signer lives. */
 static bool await_answer(struct signer_link *l, uint64_t number, struct answer *a)
 {
-    int64_t deadline = now_ms() + SIGNER_WAIT;
+    int64_t deadline = now_ms() + (l->silent ? SIGNER_PROBE_WAIT : SIGNER_WAIT);
     for (;;) {
         int64_t left = deadline - now_ms();
         struct pollfd p = {.fd = l->fd, .events = POLLIN};
@@ -56,30 +55,49 @@ static bool await_answer(struct signer_link *l, uint64_t number, struct answer *
             return false;
         }
         ssize_t n = recv(l->fd, a, sizeof *a, MSG_DONTWAIT);
+        if (n == (ssize_t)sizeof *a && l->silent) {
+            log_info("the signer answers again");
+            l->silent = false;
+            deadline = now_ms() + SIGNER_WAIT;
+        }
         if (n == (ssize_t)sizeof *a && a->number == number) {
             return true;
         }
-        if (n == 0) {
+        if (n == 0 && (p.revents & POLLHUP) != 0) {
             return false;
         }
     }
+}
+
+/* Whoever waits for a dead signer holds up all that its loop serves. So that happens once: until an answer comes
+ * again, a request is made only now and then, with little patience, and the others fail at once. */
+static bool ask(struct signer_link *l, const struct request *r, struct answer *a)
+{
+    if (l->silent && now_ms() < l->ask_again) {
+        return false;
+    }
+    if (send(l->fd, r, sizeof *r, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *r &&
+        await_answer(l, r->number, a)) {
+        return true;
+    }
+    if (!l->silent) {
+        log_error("the signer does not answer: handshakes and signatures fail until it does");
+    }
+    l->silent = true;
+    l->ask_again = now_ms() + SIGNER_PROBE_EVERY;
+    return false;
 }
 
 size_t signer_sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_len, size_t len)
 {
     struct signer_link *l = ctx;
     struct request r = {.number = l->next++, .key = l->key, .hash = hash, .len = (uint32_t)hash_len};
+    struct answer a;
     if (hash_len > sizeof r.digest) {
         return 0;
     }
     memcpy(r.digest, data, hash_len);
-    struct answer a;
-    if (send(l->fd, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof r ||
-        !await_answer(l, r.number, &a)) {
-        log_error("the signer does not answer: a handshake or a signature failed");
-        return 0;
-    }
-    if (a.len == 0 || a.len > sizeof a.signature || a.len > len) {
+    if (!ask(l, &r, &a) || a.len == 0 || a.len > sizeof a.signature || a.len > len) {
         return 0;
     }
     memcpy(data, a.signature, a.len);
@@ -113,45 +131,48 @@ static size_t sign_ec(const struct key *key, const struct request *r, unsigned c
     return curve_sign(classes[r->hash], r->digest, &key->ec, signature);
 }
 
-static void answer_request(const struct key *keys, size_t key_count, const struct request *r,
-                           struct answer *a)
+/* first and count: the keys of who asks. */
+static void answer_request(const struct key *first, size_t count, const struct request *r, struct answer *a)
 {
     static const uint32_t digest_len[] = {[br_sha256_ID] = 32, [br_sha384_ID] = 48, [br_sha512_ID] = 64};
     *a = (struct answer){.number = r->number};
-    if (r->key >= key_count || r->hash < br_sha256_ID || r->hash > br_sha512_ID ||
+    if (r->key >= count || r->hash < br_sha256_ID || r->hash > br_sha512_ID ||
         r->len != digest_len[r->hash]) {
         return;
     }
-    const struct key *key = &keys[r->key];
+    const struct key *key = &first[r->key];
     size_t len = key->type == BR_KEYTYPE_RSA ? sign_rsa(key, r, a->signature) : sign_ec(key, r, a->signature);
     a->len = (uint32_t)len;
 }
 
-/* false: the client is gone, and the parent with it. */
-static bool serve_request(const struct key *keys, size_t key_count, int fd)
+/* false: the client has shut its end, or has ended and the parent with it. What has not the size of a request is none,
+ * an empty message included, for which recv(2) returns 0 as at the end. */
+static bool serve_request(const struct signer_client *c, short events)
 {
     struct request r;
     struct answer a;
-    ssize_t n = recv(fd, &r, sizeof r, MSG_DONTWAIT);
-    if (n != (ssize_t)sizeof r) {
-        return n != 0;
+    ssize_t n = recv(c->fd, &r, sizeof r, MSG_DONTWAIT | MSG_TRUNC);
+    if (n == 0) {
+        return (events & (POLLHUP | POLLRDHUP)) == 0;
     }
-    answer_request(keys, key_count, &r, &a);
-    if (send(fd, &a, sizeof a, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    if (n != (ssize_t)sizeof r) {
+        return true;
+    }
+    answer_request(c->keys, c->key_count, &r, &a);
+    if (send(c->fd, &a, sizeof a, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         log_warn("an answer found no room: its handshake fails");
     }
     return true;
 }
 
-void signer_run(const struct key *keys, size_t key_count, const int *fds, size_t count,
-                const volatile sig_atomic_t *stop)
+void signer_run(const struct signer_client *clients, size_t count, const volatile sig_atomic_t *stop)
 {
     struct pollfd polls[SIGNER_CLIENTS_MAX];
     if (count > COUNT(polls)) {
         count = COUNT(polls);
     }
     for (size_t i = 0; i < count; i++) {
-        polls[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        polls[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN | POLLRDHUP};
     }
     sigset_t none;
     sigemptyset(&none);
@@ -160,8 +181,8 @@ void signer_run(const struct key *keys, size_t key_count, const int *fds, size_t
             continue;
         }
         for (size_t i = 0; i < count; i++) {
-            bool gone = (polls[i].revents & POLLIN) != 0 ? !serve_request(keys, key_count, polls[i].fd)
-                                                         : polls[i].revents != 0;
+            short events = polls[i].revents;
+            bool gone = (events & POLLIN) != 0 ? !serve_request(&clients[i], events) : events != 0;
             if (gone) {
                 polls[i].fd = -1;
                 open--;

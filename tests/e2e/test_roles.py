@@ -111,6 +111,32 @@ def test_a_role_that_is_killed_is_replaced_and_service_goes_on(role):
         assert len(b.mail_files()) == 6
 
 
+def shakes_hands(b):
+    try:
+        b.connect().close()
+        return True
+    except OSError:
+        return False
+
+
+def test_a_signer_that_hangs_holds_up_a_front_once():
+    with Bridge({"bridge": {"fronts": "1"}}) as b, strict(b) as held:
+        signer = b.named("signer")[0]
+        os.kill(signer, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            assert not any(shakes_hands(b) for _ in range(10))
+            assert time.monotonic() - begun < 10  # ten waits would be thirty
+            begun = time.monotonic()
+            held.sendall(post())
+            assert Reader(held).answer().status == 200 and time.monotonic() - begun < 2.5
+        finally:
+            os.kill(signer, signal.SIGCONT)
+        b.wait_until(lambda: shakes_hands(b), "handshakes again")
+        b.wait_for_log("the signer answers again")
+        assert all(shakes_hands(b) for _ in range(5))
+
+
 def test_a_submission_that_was_answered_survives_the_courier():
     with Bridge({"bridge": {"fronts": "1"}}) as b:
         for i in range(10):

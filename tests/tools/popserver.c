@@ -117,7 +117,8 @@ static pid_t start_signer(const struct options *o, int fd, int other)
     if (!x509_key_load(&key, o->key, why, sizeof why)) {
         fail(why);
     }
-    signer_run(&key, 1, &fd, 1, &stop);
+    struct signer_client client = {fd, &key, 1};
+    signer_run(&client, 1, &stop);
     x509_key_free(&key);
     _exit(0);
 }

@@ -178,6 +178,11 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
             s->name);
         return;
     }
+    if (confread_find(s, "type") == NULL && rule->choice_count > 0) {
+        rule->type = FIELD_CHOICE;
+    } else if (confread_find(s, "type") == NULL && (rule->accept_count > 0 || rule->max_files > 0)) {
+        rule->type = FIELD_FILE;
+    }
     check_keys(r, s, rule);
     check_limits(r, s, rule);
     check_pattern(r, s, rule);

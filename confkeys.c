@@ -163,7 +163,7 @@ static const struct setting keys[] = {
      "what pages and the mail call the field", NULL, NULL},
     {FIELD, "required", set_flag, ONE(rule, required), "no", NULL,
      "yes if it must be filled in", NULL, NULL},
-    {FIELD, "type", set_type, ONE(rule, type), "any", NULL,
+    {FIELD, "type", set_type, ONE(rule, type), NULL, "any text or file",
      "what may be typed: text, email, number, integer, date, time, url, tel, choice or file", NULL, NULL},
     {FIELD, "choices", set_bars, LIST(rule, choices, choice_count), NULL, "none",
      "the values that may be chosen, with | between them", NULL, NULL},

@@ -98,13 +98,17 @@ static const char *fault(const char *text)
         if (at[0] == '\\' && at[1] >= '1' && at[1] <= '9') {
             return "has a back-reference, which is not taken here";
         }
+        if (*at == ')' &&
+            depth == 0) { /* glibc takes it for a character, and "^(a)|b)$" would not fit the whole */
+            return "has a ) without its (";
+        }
         if (*at == '(' && depth == GROUPS_MAX) {
             return "has more than 20 parentheses within one another";
         }
         if (*at == '(') {
             groups[++depth] = (struct size){0, 0};
             at++;
-        } else if (*at == ')' && depth > 0) {
+        } else if (*at == ')') {
             depth--;
             groups[depth].last = groups[depth + 1].total + 1;
             groups[depth].total += groups[depth].last;
@@ -142,9 +146,7 @@ struct pattern *pattern_new(const char *text, char *why, size_t why_size)
     } else if (!ok) {
         text_copy(why, why_size, "there is no memory for it");
     }
-    /* Alone first: ")(" would pair with the parentheses around it. */
-    if (ok && (ok = compile(&p->regex, text, why, why_size))) {
-        regfree(&p->regex);
+    if (ok) {
         text_fmt(whole, size, "^(%s)$", text);
         ok = compile(&p->regex, whole, why, why_size);
     }
@@ -166,12 +168,17 @@ void pattern_free(struct pattern *p)
 
 bool pattern_fits(const struct pattern *p, struct span value)
 {
-    if (value.len > (size_t)4 * PATTERN_VALUE_MAX) {
+    char text[4 * PATTERN_VALUE_MAX + 1]; /* regexec() wants a NUL behind it */
+    if (value.len >= sizeof text || (value.len > 0 && memchr(value.at, '\0', value.len) != NULL)) {
         return false;
     }
+    if (value.len > 0) {
+        memcpy(text, value.at, value.len);
+    }
+    text[value.len] = '\0';
     locale_t before = uselocale(characters());
-    regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)value.len}; /* REG_STARTEND: no NUL is needed */
-    int error = regexec(&p->regex, value.len > 0 ? value.at : "", 1, &whole, REG_STARTEND);
+    int error = regexec(&p->regex, text, 0, NULL, 0);
     uselocale(before);
+    explicit_bzero(text, sizeof text);
     return error == 0;
 }

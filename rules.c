@@ -20,8 +20,7 @@ struct checking {
 static const struct fault {
     const char *code;
     enum word word;
-} missing = {"REQUIRED_FIELD_MISSING", W_FILL_IN}, empty = {"REQUIRED_FIELD_EMPTY", W_FILL_IN},
-  missing_file = {"REQUIRED_FIELD_MISSING", W_CHOOSE_FILE},
+} missing = {"REQUIRED_FIELD_MISSING", W_FILL_IN}, missing_file = {"REQUIRED_FIELD_MISSING", W_CHOOSE_FILE},
   missing_choice = {"REQUIRED_FIELD_MISSING", W_CHOOSE_ONE}, not_text = {"TYPE_TEXT", W_NOT_TEXT},
   not_file = {"TYPE_FILE", W_CHOOSE_FILE}, too_short = {"TYPE_TEXT_TOO_SHORT", W_TOO_SHORT},
   too_long = {"TYPE_TEXT_TOO_LONG", W_TOO_LONG}, no_pattern = {"TYPE_PATTERN", W_NOT_PATTERN},
@@ -247,12 +246,12 @@ static void check_pattern(const struct checking *j, const struct rule *rule)
     }
 }
 
-static const struct fault *what_is_missing(const struct rule *rule, bool sent)
+static const struct fault *what_is_missing(const struct rule *rule)
 {
     switch (rule->type) {
     case FIELD_FILE: return &missing_file;
     case FIELD_CHOICE: return &missing_choice;
-    default: return sent ? &empty : &missing;
+    default: return &missing;
     }
 }
 
@@ -260,13 +259,12 @@ static const struct fault *what_is_missing(const struct rule *rule, bool sent)
 static void check_rule(const struct checking *j, const struct rule *rule)
 {
     size_t len = strlen(rule->name), files = 0;
-    bool sent = false, filled = false, text = false;
+    bool filled = false, text = false;
     for (size_t i = 0; i < form_count(j->typed); i++) {
         const struct field *f = form_field(j->typed, i);
         if (!is_named(f, rule->name, len)) {
             continue;
         }
-        sent = true;
         if (!is_filled(f)) {
             continue;
         }
@@ -278,7 +276,7 @@ static void check_rule(const struct checking *j, const struct rule *rule)
         }
     }
     if (rule->required && !filled) {
-        say(j, rule, what_is_missing(rule, sent), NULL);
+        say(j, rule, what_is_missing(rule), NULL);
     } else if (rule->max_files > 0 && files > rule->max_files) {
         say_number(j, rule, &too_many_files, rule->max_files);
     } else if (text && rule->pattern != NULL) {

@@ -111,7 +111,7 @@ static void everything_is_said_at_once_and_once_a_field(void **state)
     add("size", "L");
     add("size", "XL");
     add("your town", " \r\n");
-    assert_string_equal(codes(f), "email TYPE_EMAIL\nsize TYPE_CHOICE\nyour town REQUIRED_FIELD_EMPTY\n"
+    assert_string_equal(codes(f), "email TYPE_EMAIL\nsize TYPE_CHOICE\nyour town REQUIRED_FIELD_MISSING\n"
                                   "photo REQUIRED_FIELD_MISSING\nname REQUIRED_FIELD_MISSING\n");
 }
 

@@ -186,7 +186,8 @@ bool sandbox_paths(enum sandbox_role role, const struct sandbox_path *paths, siz
  * Lists of what a role was seen to need. A call that is not listed ends the process by SIGSYS; the parent
  * names it. */
 
-/* Memory, time, threads that exist, leaving: what libc itself needs. */
+/* Memory, time, threads that exist, leaving: what libc itself needs. sysinfo: qsort(3) asks how much memory the machine
+ * has before it takes some for more than a kilobyte. */
 static const int calls_all[] = {
     SCMP_SYS(read),           SCMP_SYS(write),        SCMP_SYS(writev),      SCMP_SYS(close),
     SCMP_SYS(fstat),          SCMP_SYS(newfstatat),   SCMP_SYS(munmap),      SCMP_SYS(mremap),
@@ -196,6 +197,7 @@ static const int calls_all[] = {
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
     SCMP_SYS(exit),           SCMP_SYS(exit_group),   SCMP_SYS(tgkill),      SCMP_SYS(set_robust_list),
     SCMP_SYS(rseq),           SCMP_SYS(poll),         SCMP_SYS(ppoll),       SCMP_SYS(recvfrom),
+    SCMP_SYS(sysinfo),
 };
 
 /* The signer has nothing beyond calls_all: no file, no socket of its own. */

@@ -98,3 +98,13 @@ def test_a_password_in_clear_in_the_config_is_refused_and_not_repeated(hashed):
     assert b.process.wait(20) == 2
     assert "password is not a hash" in b.log() and "4711" not in b.log()
     b.close()
+
+
+def test_a_full_mailbox_is_listed_within_the_sandbox(shop):
+    for part in ("new", "cur", "tmp"):
+        (shop.maildir / part).mkdir(parents=True, exist_ok=True)
+    for i in range(300):
+        (shop.maildir / "new" / f"{1700000000 + i}.R{i}.localhost").write_bytes(b"Subject: x\n\nx\n")
+    pop = login(shop)
+    assert pop.stat()[0] == 300
+    pop.quit()

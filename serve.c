@@ -12,7 +12,6 @@
 
 enum {
     EVENTS = 128,
-    ACCEPT_LOT = 4,       /* at one wake: the other fronts are awake too */
     REST = 1000,          /* milliseconds without accepting after the descriptors ran out */
     IDLE_BEFORE_REST = 1, /* second until an idle connection gives its buffers back */
     LINGER = 3,
@@ -111,12 +110,18 @@ static int until_deadline(const struct serve *s)
 /* ---- accepting ------------------------------------------------------------------------------------------
  */
 
+static bool watch_listener(struct serve *s, const struct listener *l, bool on)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                            .data.u64 = EVENT_LISTENER + 2 * (uint64_t)(l - s->listeners)};
+    return epoll_ctl(s->env.epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->fd, &e) == 0;
+}
+
 static bool watch_listeners(struct serve *s, bool on)
 {
     bool ok = true;
     for (size_t i = 0; i < s->listener_count; i++) {
-        struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = EVENT_LISTENER + 2 * i};
-        ok = epoll_ctl(s->env.epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, s->listeners[i].fd, &e) == 0 && ok;
+        ok = watch_listener(s, &s->listeners[i], on) && ok;
     }
     return ok;
 }
@@ -147,25 +152,36 @@ static void welcome(struct serve *s, const struct listener *l, int fd, const str
     conn_ready(c);
 }
 
-static void accept_some(struct serve *s, const struct listener *l)
+static void rest(struct serve *s)
 {
-    for (int i = 0; i < ACCEPT_LOT; i++) {
-        struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
-        socklen_t len = sizeof addr;
-        int fd = accept4(l->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            welcome(s, l, fd, &addr);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            if (s->rests_until == 0) {
-                log_warn("descriptors or memory ran out: no new connections for a second");
-                watch_listeners(s, false);
-                s->rests_until = s->now + REST;
-            }
-            return;
-        } else if (errno == EAGAIN) {
-            return;
-        } /* anything else is the trouble of that one connection (accept(2)) */
+    if (s->rests_until == 0) {
+        log_warn("descriptors or memory ran out: no new connections for a second");
+        watch_listeners(s, false);
+        s->rests_until = s->now + REST;
     }
+}
+
+/* The kernel wakes the first of the fronts that wait for a connection (EPOLLEXCLUSIVE, epoll_ctl(2)): left alone, the
+ * same one again and again. So who has had one goes to the end of their line. What comes meanwhile wakes another, or is
+ * seen when the listener is watched again. */
+static void let_others(struct serve *s, const struct listener *l)
+{
+    if (!watch_listener(s, l, false) || !watch_listener(s, l, true)) {
+        rest(s);
+    }
+}
+
+static void accept_one(struct serve *s, const struct listener *l)
+{
+    struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof addr;
+    int fd = accept4(l->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        welcome(s, l, fd, &addr);
+        let_others(s, l);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        rest(s);
+    } /* anything else is the trouble of that one connection (accept(2)), or another front was faster */
 }
 
 /* ---- the loop ---------------------------------------------------------------------------------------------
@@ -265,7 +281,7 @@ static bool on_events(struct serve *s, const struct epoll_event *events, int n)
             http = true;
         } else if (what < EVENT_LISTENER + 2 * s->listener_count) {
             if (!s->env.draining) {
-                accept_some(s, &s->listeners[(what - EVENT_LISTENER) / 2]);
+                accept_one(s, &s->listeners[(what - EVENT_LISTENER) / 2]);
             }
         } else {
             on_conn_event(&events[i]);

@@ -1,0 +1,118 @@
+"""Many connections: the fronts share them, an idle one is small, ten thousand are no trouble."""
+
+import os
+import pathlib
+import resource
+import socket
+import time
+
+import pytest
+
+from bridge import PATIENCE, WRAPPER, Bridge, free_port
+from rawhttp import metrics
+
+MANY, SECURE = 10_000, 500
+INSTRUMENTED = bool(WRAPPER) or "asan" in os.environ.get("FORMBRIDGE", "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def descriptors():
+    """As many as the system allows, for the bridge and for us."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def bridge():
+    admin = free_port()
+    with Bridge({"bridge": {"fronts": 2, "admin_listen": f"127.0.0.1:{admin}", "max_connections": MANY + 1000,
+                            "max_per_address": MANY + 1000, "handshake_timeout": 120}}) as b:
+        b.admin = admin
+        yield b
+
+
+def sockets(pid):
+    return sum(os.readlink(f).startswith("socket:") for f in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+
+
+def memory_kb(pids):
+    return sum(int(line.split()[1]) for pid in pids
+               for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+               if line.startswith("Pss:"))
+
+
+def accepted(bridge, count):
+    bridge.wait_until(lambda: metrics(bridge.admin)["connections_open"] >= count, f"{count} connections", 3 * PATIENCE)
+
+
+@pytest.mark.parametrize("pause", [0.003, 0], ids=["one after the other", "all at once"])
+def test_the_fronts_share_connections_evenly(bridge, pause):
+    fronts = bridge.named("front")
+    before = [sockets(pid) for pid in fronts]
+    open_connections = []
+    for _ in range(200):
+        open_connections.append(socket.create_connection(("127.0.0.1", bridge.port)))
+        time.sleep(pause)
+    accepted(bridge, 200)
+    shares = [sockets(pid) - n for pid, n in zip(fronts, before)]
+    for s in open_connections:
+        s.close()
+    assert sum(shares) == 200
+    assert 70 <= min(shares), shares
+
+
+def secure_connections(bridge, count):
+    """Resumed after the first, which is quicker."""
+    context, session, found = bridge.context(), None, []
+    for _ in range(count):
+        raw = socket.create_connection(("127.0.0.1", bridge.port), PATIENCE)
+        found.append(context.wrap_socket(raw, server_hostname="localhost", session=session))
+        session = session or found[0].session
+    return found
+
+
+def post(connection):
+    body = b"name=Ada&message=" + b"x" * 900
+    connection.sendall(b"POST /f/order HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
+                       b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" % len(body) + body)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_that_rests_after_a_post_takes_less_than_24_kb(bridge):
+    before = memory_kb(bridge.named("front"))
+    connections = secure_connections(bridge, SECURE)
+    for c in connections:
+        post(c)
+
+    def each():
+        return (memory_kb(bridge.named("front")) - before) / SECURE
+
+    # The sanitizers and valgrind keep what is freed.
+    bridge.wait_until(lambda: INSTRUMENTED or each() < 24, "rest")
+    post(connections[0])
+    for c in connections:
+        c.close()
+
+
+def test_ten_thousand_connections_are_no_trouble(bridge):
+    """Most of them never say a word; what they have at most is the patience of handshake_timeout."""
+    available = min(MANY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SECURE - 200)
+    assert available > 1000, "raise the limit of open files (ulimit -Hn)"
+    secure = secure_connections(bridge, SECURE)
+    silent = [socket.create_connection(("127.0.0.1", bridge.port), PATIENCE) for _ in range(available - SECURE)]
+    accepted(bridge, available)
+    for c in secure[:20]:
+        post(c)
+    assert bridge.post([("name", "Ada")])[0] == 200
+    fronts = bridge.named("front")
+    busy = sum(int(n) for pid in fronts
+               for n in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+    time.sleep(1)
+    idle = sum(int(n) for pid in fronts
+               for n in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+    assert (idle - busy) / os.sysconf("SC_CLK_TCK") < 0.3, "idle connections keep the processor busy"
+    for s in silent + secure:
+        s.close()
+    bridge.wait_until(lambda: metrics(bridge.admin)["connections_open"] <= 2, "the end of all connections", 3 * PATIENCE)

@@ -3,6 +3,7 @@
 #include "bridge.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -13,6 +14,7 @@
 enum {
     EVENTS = 128,
     REST = 1000,          /* milliseconds without accepting after the descriptors ran out */
+    TRIM = 3000,          /* milliseconds from the first that rests until the heap is given back, too */
     IDLE_BEFORE_REST = 1, /* second until an idle connection gives its buffers back */
     LINGER = 3,
 };
@@ -39,6 +41,7 @@ struct serve {
     int64_t now;
     int64_t rests_until; /* 0: accepting */
     int64_t drain_until; /* 0: not draining */
+    int64_t trim_at;     /* 0: nobody has gone to rest */
     size_t open;
 };
 
@@ -87,7 +90,14 @@ static void expire(struct serve *s)
             next = c->next;
             conn_expire(c);
             list_by_phase(s, c);
+            if (c->phase == PHASE_RESTING && s->trim_at == 0) {
+                s->trim_at = s->now + TRIM;
+            }
         }
+    }
+    if (s->trim_at != 0 && s->now >= s->trim_at) {
+        malloc_trim(0); /* what many used at the same time lies between what is still in use */
+        s->trim_at = 0;
     }
 }
 
@@ -99,6 +109,7 @@ static int until_deadline(const struct serve *s)
         first = c != NULL && c->deadline < first ? c->deadline : first;
     }
     first = s->rests_until != 0 && s->rests_until < first ? s->rests_until : first;
+    first = s->trim_at != 0 && s->trim_at < first ? s->trim_at : first;
     first = s->drain_until != 0 && s->drain_until < first ? s->drain_until : first;
     if (first == INT64_MAX) {
         return -1;

@@ -4,6 +4,9 @@
 #include "bridge.h"
 
 #include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 enum {
     HEADER_LINE = 78,      /* RFC 5322 §2.1.1, without the line end */
@@ -160,16 +163,70 @@ static char *base64_run(char *out, const unsigned char *in, size_t len)
     return out;
 }
 
+#ifdef __x86_64__
+/* Twelve bytes at a time, for uploads: an envelope takes each byte through here twice, in longer than AES takes. The
+ * table above is for the rest, and for other machines. */
+
+/* In each group of 32 bits, bytes 1 0 2 1 of three: then its four sixes of bits can be moved into a byte each by two
+ * multiplications of 16 bits, that is by shifts of 10 and 6 to the right and of 4 and 8 to the left. */
+__attribute__((target("ssse3"))) static __m128i base64_twelve(__m128i in, __m128i order)
+{
+    in = _mm_shuffle_epi8(in, order);
+    __m128i first =
+        _mm_mulhi_epu16(_mm_and_si128(in, _mm_set1_epi32(0x0fc0fc00)), _mm_set1_epi32(0x04000040));
+    __m128i second =
+        _mm_mullo_epi16(_mm_and_si128(in, _mm_set1_epi32(0x003f03f0)), _mm_set1_epi32(0x01000010));
+    __m128i six = _mm_or_si128(first, second);
+    /* What to add to each for its letter: 0 for 26 … 51, 1 … 12 for 52 … 63, and 13 for 0 … 25. */
+    const __m128i add = _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                                      '0' - 52, '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
+    __m128i range = _mm_subs_epu8(six, _mm_set1_epi8(51));
+    __m128i capital = _mm_and_si128(_mm_cmplt_epi8(six, _mm_set1_epi8(26)), _mm_set1_epi8(13));
+    return _mm_add_epi8(six, _mm_shuffle_epi8(add, _mm_or_si128(range, capital)));
+}
+
+/* A whole line; the last twelve overlap those before. No byte beyond it is read. */
+__attribute__((target("ssse3"))) static char *base64_line(char *out, const unsigned char in[BASE64_LINE_IN])
+{
+    enum { TWELVE = 12, SIXTEEN = 16 };
+    const __m128i order = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    const __m128i late = _mm_add_epi8(order, _mm_set1_epi8(SIXTEEN - TWELVE));
+    for (int i = 0; i < 4; i++) {
+        __m128i bytes = _mm_loadu_si128((const void *)(in + (ptrdiff_t)i * TWELVE));
+        _mm_storeu_si128((void *)(out + (ptrdiff_t)i * SIXTEEN), base64_twelve(bytes, order));
+    }
+    __m128i last = _mm_loadu_si128((const void *)(in + BASE64_LINE_IN - SIXTEEN));
+    _mm_storeu_si128((void *)(out + BASE64_LINE - 1 - SIXTEEN), base64_twelve(last, late));
+    return out + BASE64_LINE - 1;
+}
+
+static bool base64_fast(void)
+{
+    return __builtin_cpu_supports("ssse3");
+}
+#else
+static char *base64_line(char *out, const unsigned char in[BASE64_LINE_IN])
+{
+    return base64_run(out, in, BASE64_LINE_IN);
+}
+
+static bool base64_fast(void)
+{
+    return false;
+}
+#endif
+
 bool encode_base64(struct sink *out, const void *bytes, size_t len)
 {
     const unsigned char *in = bytes;
+    bool fast = base64_fast();
     char block[BASE64_LINES * BASE64_LINE];
     bool ok = true;
     while (len > 0 && ok) {
         char *end = block;
         for (size_t line = 0; line < BASE64_LINES && len > 0; line++) {
             size_t n = len < BASE64_LINE_IN ? len : BASE64_LINE_IN;
-            end = base64_run(end, in, n);
+            end = fast && n == BASE64_LINE_IN ? base64_line(end, in) : base64_run(end, in, n);
             *end++ = '\n';
             in += n;
             len -= n;

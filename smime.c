@@ -23,7 +23,6 @@
 enum {
     HEAD_MAX = (1 << 20) + 4096, /* of mime.c's header block */
     SORTED_MAX = 4 * HEAD_MAX,   /* of the two that are made from it */
-    BLOCK = 4096,                /* given to hash and cipher at a time */
     BOUNDARY_RANDOM = 16,
     BOUNDARY_SIZE = 2 + 2 * BOUNDARY_RANDOM + 1,
 };
@@ -36,39 +35,20 @@ struct smime {
     bool in_body;
     bool failed; /* sticky */
     bool hashing;
-    size_t len; /* of block */
     br_sha256_context sha;
     struct cms_envelope envelope;
     struct encode_lines base64;
     char boundary[BOUNDARY_SIZE];
-    unsigned char block[BLOCK];
 };
 
 /* ---- canonical line ends, hash and cipher ---------------------------------------------------- */
 
-static bool flush(struct smime *s)
-{
-    if (s->hashing) {
-        br_sha256_update(&s->sha, s->block, s->len);
-    }
-    s->failed = s->failed || !s->envelope.sink.put(&s->envelope.sink, s->block, s->len);
-    s->len = 0;
-    return !s->failed;
-}
-
 static void put_run(struct smime *s, const void *bytes, size_t len)
 {
-    const unsigned char *at = bytes;
-    while (len > 0 && !s->failed) {
-        size_t n = BLOCK - s->len < len ? BLOCK - s->len : len;
-        memcpy(s->block + s->len, at, n);
-        s->len += n;
-        at += n;
-        len -= n;
-        if (s->len == BLOCK) {
-            flush(s);
-        }
+    if (s->hashing) {
+        br_sha256_update(&s->sha, bytes, len);
     }
+    s->failed = s->failed || !s->envelope.sink.put(&s->envelope.sink, bytes, len);
 }
 
 /* RFC 8551 §3.1.1: what is signed or encrypted has CRLF. */
@@ -246,7 +226,6 @@ static void begin_signed(struct smime *s)
     put_text(s, "\"\n\n--");
     put_text(s, s->boundary);
     put_text(s, "\n");
-    flush(s);
     br_sha256_init(&s->sha);
     s->hashing = true;
 }
@@ -267,7 +246,6 @@ static void end_signed(struct smime *s)
     unsigned char digest[br_sha256_SIZE];
     struct buf signature;
     struct inside inside = {.sink = {inside_put}, .smime = s};
-    flush(s);
     s->hashing = false;
     br_sha256_out(&s->sha, digest);
     put_text(s, "\n--");
@@ -362,7 +340,7 @@ bool smime_end(struct smime *s)
     if (s->in_body && !s->failed && s->job.signer != NULL) {
         end_signed(s);
     }
-    if (!s->in_body || s->failed || !flush(s)) {
+    if (!s->in_body || s->failed) {
         s->failed = true;
         return false;
     }

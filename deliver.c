@@ -40,8 +40,9 @@
 
 enum {
     SCAN_INTERVAL = 30, /* seconds, when nothing wakes us */
-    SCAN_REST = 3,    /* times as long as a scan took until the next: a long queue is not read all the time */
-    SCAN_GATHER = 100, /* milliseconds at least: what keeps coming is delivered in lots, under one sync each */
+    SCAN_REST = 3, /* times as long as a scan took until the next: a long queue is not read all the time */
+    SCAN_GATHER =
+        100,          /* milliseconds at least: what keeps coming is delivered in lots, under one sync each */
     TICK = 1000,      /* milliseconds: how late a retry may start and *stop be seen */
     LOCK_PAUSE = 200, /* milliseconds */
     ORPHAN_AGE = 24 * 60 * 60, /* seconds: then a state without a message is nobody's */

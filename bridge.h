@@ -341,6 +341,9 @@ enum utf8_class {
 /* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
  * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
 size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
+/* How many of the bytes, from the first on, are printable ASCII, which is most of most texts: of class UTF8_TEXT, or
+ * the space. */
+size_t utf8_plain(const void *bytes, size_t len);
 /* Writes a character; returns its length. */
 size_t utf8_bytes(uint32_t c, unsigned char out[4]);
 /* The length of the longest beginning of at most max bytes that ends between two characters. */

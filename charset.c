@@ -165,7 +165,7 @@ static size_t well_formed(const unsigned char *p, size_t len)
 bool charset_is_utf8(const void *bytes, size_t len)
 {
     const unsigned char *p = bytes;
-    for (size_t at = 0; at < len;) {
+    for (size_t at = utf8_plain(p, len); at < len; at += utf8_plain(p + at, len - at)) {
         size_t n = well_formed(p + at, len - at);
         if (n == 0) {
             return false;

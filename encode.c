@@ -77,9 +77,14 @@ static void qp_line(struct encode_qp *q, const char *end)
     q->len = 0;
 }
 
+static bool is_literal(unsigned char c)
+{
+    return (c >= ' ' && c <= '~' && c != '=') || c == '\t';
+}
+
 static void qp_byte(struct encode_qp *q, unsigned char c)
 {
-    bool literal = (c >= '!' && c <= '~' && c != '=') || c == ' ' || c == '\t';
+    bool literal = is_literal(c);
     size_t width = literal ? 1 : 3;
     if (q->len + width > ENCODE_QP_TEXT) {
         qp_line(q, "=\n");
@@ -95,8 +100,17 @@ static void qp_byte(struct encode_qp *q, unsigned char c)
 void encode_qp_put(struct encode_qp *q, const void *bytes, size_t len)
 {
     const unsigned char *s = bytes;
-    for (size_t i = 0; i < len && !q->failed; i++) {
-        qp_byte(q, s[i]);
+    for (size_t i = 0; i < len && !q->failed;) {
+        size_t room = ENCODE_QP_TEXT - q->len, run = 0;
+        while (run < room && i + run < len && is_literal(s[i + run])) {
+            run++;
+        }
+        memcpy(q->line + q->len, s + i, run);
+        q->len += run;
+        i += run;
+        if (run == 0) {
+            qp_byte(q, s[i++]);
+        }
     }
 }
 

@@ -105,6 +105,12 @@ static void put_line_break(struct encode_qp *q)
 static void put_value(struct encode_qp *q, const struct buf *value)
 {
     for (size_t at = 0; at < value->len && !q->failed;) {
+        size_t plain = utf8_plain(value->data + at, value->len - at);
+        encode_qp_put(q, value->data + at, plain);
+        at += plain;
+        if (at == value->len) {
+            break;
+        }
         uint32_t c;
         at += utf8_next(value->data + at, value->len - at, &c);
         switch (utf8_class(c)) {

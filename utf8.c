@@ -48,6 +48,16 @@ size_t utf8_next(const void *bytes, size_t len, uint32_t *c)
     return n;
 }
 
+size_t utf8_plain(const void *bytes, size_t len)
+{
+    const unsigned char *s = bytes;
+    size_t n = 0;
+    while (n < len && s[n] >= ' ' && s[n] <= '~') {
+        n++;
+    }
+    return n;
+}
+
 size_t utf8_bytes(uint32_t c, unsigned char out[4])
 {
     if (c < 0x80) {
@@ -127,6 +137,9 @@ uint32_t utf8_shown(uint32_t c)
 
 enum utf8_class utf8_class(uint32_t c)
 {
+    if (c > ' ' && c < 0x7F) {
+        return UTF8_TEXT; /* most of what is asked for */
+    }
     if (c == '\n' || c == '\r' || c == 0x85 || c == 0x2028 || c == 0x2029) {
         return UTF8_BREAK;
     }

@@ -33,8 +33,15 @@ def bridge():
         yield b
 
 
+def is_socket(descriptor):
+    try:
+        return os.readlink(descriptor).startswith("socket:")
+    except FileNotFoundError:  # closed in the meantime
+        return False
+
+
 def sockets(pid):
-    return sum(os.readlink(f).startswith("socket:") for f in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    return sum(is_socket(f) for f in pathlib.Path(f"/proc/{pid}/fd").iterdir())
 
 
 def memory_kb(pids):

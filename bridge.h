@@ -2404,7 +2404,7 @@ void once_secret(struct once *o, const unsigned char secret[ONCE_SECRET]);
 /* The value of an Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07 §2.1): a string in quotes, or as
  * many send it, without. false: empty, too long or not printable. Pure. */
 bool once_header(const char *text, struct span *key);
-/* Sets c->key and c->check from the visible fields, in order, and from the Idempotency-Key, else from a field _nonce,
+/* Sets c->key and c->check from the fields, in order but for _nonce, _token and _proof, and from the Idempotency-Key, else from a field _nonce,
  * else from who sent them. form: its name. */
 void once_identify(struct once *o, struct once_claim *c, const char *form, struct form *fields,
                    const struct once_sender *from);

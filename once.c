@@ -155,11 +155,24 @@ static void mix(struct once *o, unsigned char y[16], unsigned char kind, const v
     }
 }
 
+/* Those that a page fetches anew each time it is shown. All others count, also the hidden ones: a mended _replyto is
+ * another mail. */
+static bool is_fleeting(const struct field *f)
+{
+    static const char *const names[] = {"_nonce", "_token", "_proof"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if (!f->file && buf_equal(&f->name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void mix_fields(struct once *o, unsigned char y[16], struct form *fields)
 {
     for (size_t i = 0; i < form_count(fields); i++) {
         const struct field *f = form_field(fields, i);
-        if (!f->hidden) {
+        if (!is_fleeting(f)) {
             mix(o, y, f->file ? 'f' : 'n', f->name.data, f->name.len);
             mix(o, y, 'u', f->filename.data, f->filename.len);
             mix(o, y, 'v', f->value.data, f->value.len);

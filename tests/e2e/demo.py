@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 
 from bridge import PATIENCE, PROGRAM, WRAPPER, multipart, receipt_in
 
@@ -42,7 +43,8 @@ class Demo:
     def order(self):
         """Posts one with a file, as the page does; returns the receipt."""
         kind, body = multipart([("name", "Ada Müller"), ("email", "ada@example.org"), ("item", "Walnut bread"),
-                                ("message", "two lines,\r\nplease"), ("photo", "cake.png", "image/png", b"\x89PNG\r\n\x1a\n")])
+                                ("message", "two lines,\r\nplease"), ("photo", "cake.png", "image/png", b"\x89PNG\r\n\x1a\n"),
+                                ("_nonce", uuid.uuid4().hex)])  # each is an order of its own
         path = self.dir / "body"
         path.write_bytes(body)
         return receipt_in(self.curl("-H", f"Content-Type: {kind}", "--data-binary", f"@{path}", url=f"{self.url}f/order"))

@@ -228,6 +228,12 @@ def test_what_was_mended_is_no_repeat_of_what_was_sent_back(bridge):
     assert ref_of(answer) and not replayed(answer)
 
 
+def test_a_mended_reply_address_is_another_mail(bridge):
+    wrong = ref_of(post(bridge, [*ORDER, ("_replyto", "ada@exampel.com")]))
+    mended = ref_of(post(bridge, [*ORDER, ("_replyto", "ada@example.com")]))
+    assert wrong != mended and bridge.mail(mended)["Reply-To"] == "ada@example.com"
+
+
 def test_a_nonce_stands_for_the_visitor_and_stays_out_of_the_mail(bridge):
     ref = ref_of(post(bridge, [*ORDER, ("_nonce", "a1")]))
     assert ref_of(post(bridge, [*ORDER, ("_nonce", "a1")], source="127.0.0.2", User_Agent="other")) == ref

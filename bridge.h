@@ -979,6 +979,28 @@ struct pattern *pattern_new(const char *text, char *why, size_t why_size);
 void pattern_free(struct pattern *p);
 bool pattern_fits(const struct pattern *p, struct span value);
 
+/* ---- network.c: addresses of hosts, and networks of them (pure) ------------------------------
+ *
+ * An IPv6 address that stands for an IPv4 one (::ffff:192.0.2.1) becomes that one everywhere here. */
+
+struct network { /* the first bits of the address of each host in it */
+    sa_family_t family;
+    unsigned bits;
+    unsigned char bytes[16];
+};
+
+/* An address from 4 or 16 bytes in network order; its port is 0. */
+void network_ip4(struct sockaddr_storage *out, const void *bytes);
+void network_ip6(struct sockaddr_storage *out, const void *bytes);
+/* "192.0.2.1" or "2001:db8::1" and nothing else. false: out has the family AF_UNSPEC. */
+bool network_address(struct sockaddr_storage *out, const char *text, size_t len);
+/* The same host? Ports do not matter. */
+bool network_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
+/* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32": no bit set behind the number. */
+bool network_read(struct network *n, const char *text);
+/* Is it in one of these? What is no address of the Internet never is. */
+bool network_has(const struct network *list, size_t count, const struct sockaddr_storage *a);
+
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
 struct endpoint { /* something to listen on or to connect to */
@@ -2504,6 +2526,39 @@ void limit_free(struct limit *l);
 enum { LIMIT_ALL = 0 };
 unsigned limit_take(struct limit *l, const struct rate *rate, const char *form, uint64_t visitor,
                     int64_t now);
+
+/* ---- proxy.c: the PROXY protocol, versions 1 and 2 (pure) ------------------------------------ */
+
+enum { PROXY_MAX = 4096 }; /* bytes of a header; those of version 2 could say more than anybody does */
+
+enum proxy_result { PROXY_MORE, PROXY_READ, PROXY_WRONG };
+
+struct proxy {
+    size_t len;                      /* of the header: what follows is the visitor's */
+    struct sockaddr_storage visitor; /* AF_UNSPEC: it names none, as for the proxy's own looks at us */
+    const char *why; /* PROXY_WRONG: in words that follow "its PROXY header is wrong:", static */
+};
+
+/* bytes: all that has come since the connection began. */
+enum proxy_result proxy_read(struct proxy *p, const void *bytes, size_t len);
+
+/* ---- forwarded.c: X-Forwarded-For, X-Forwarded-Proto and Forwarded (pure) -------------------- */
+
+enum forwarded_verdict {
+    FORWARDED_HTTPS,  /* the visitor came over https, and said is who it is */
+    FORWARDED_HTTP,   /* not over https, or a leg between proxies was not */
+    FORWARDED_SILENT, /* nobody says how */
+    FORWARDED_NOBODY, /* nobody says who */
+    FORWARDED_WRONG,  /* cannot be read */
+    FORWARDED_TORN,   /* two fields, two visitors */
+};
+
+/* head: a request head that the gate let through. visitor: AF_UNSPEC if a proxy keeps it to itself ("unknown"), or if
+ * the verdict is none of the first three. */
+enum forwarded_verdict forwarded_read(struct sockaddr_storage *visitor, const void *head, size_t len,
+                                      const struct network *trusted, size_t trusted_count);
+/* What the sender of a refused form is told; static. */
+const char *forwarded_why(enum forwarded_verdict v);
 
 /* ---- request.c: one request and its answer ------------------------------------------------------
  *

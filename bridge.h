@@ -116,14 +116,18 @@ void log_error(const char *fmt, ...) PRINTF(1, 2);
 void log_errors(const struct buf *lines);
 void log_warn(const char *fmt, ...) PRINTF(1, 2);
 void log_info(const char *fmt, ...) PRINTF(1, 2);
+/* A warning of what others can bring about as often as they like: one line in ten seconds for each last, which begins
+ * as 0. */
+void log_seldom(int64_t *last, const char *fmt, ...) PRINTF(2, 3);
 
 /* ---- stats.c: counters in memory that all roles share ---------------------------------------- */
 
 enum counter {
-    STAT_CONNECTIONS,        /* accepted */
-    STAT_CONNECTIONS_OPEN,   /* gauge */
-    STAT_CONNECTIONS_CAPPED, /* closed at once: too many, or too many of one address */
-    STAT_HANDSHAKES,         /* full */
+    STAT_CONNECTIONS,          /* accepted */
+    STAT_CONNECTIONS_OPEN,     /* gauge */
+    STAT_CONNECTIONS_CAPPED,   /* closed at once: too many, or too many of one address */
+    STAT_CONNECTIONS_NO_PROXY, /* closed for lack of a trusted proxy or of its header */
+    STAT_HANDSHAKES,           /* full */
     STAT_HANDSHAKES_RESUMED,
     STAT_HANDSHAKES_FAILED,
     STAT_TIMEOUTS, /* connections ended by a deadline */
@@ -440,7 +444,7 @@ struct message {
     const char *subject;    /* template, see mime_placeholder() */
     const char *reply_to;   /* template or NULL; no header if the result is not one ASCII address */
     unsigned body;          /* BODY_..., beside the text */
-    const char *peer;       /* the visitor's address as text, no port */
+    const char *peer;       /* the visitor's address as text, no port; or a word */
     const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
     const char *tls;        /* "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519", or NULL */
     unsigned char seed[16]; /* random; boundaries are made from it */
@@ -1003,9 +1007,16 @@ bool network_has(const struct network *list, size_t count, const struct sockaddr
 
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
+enum endpoint_kind { /* what is spoken at an address of `listen` in [bridge] */
+                     ENDPOINT_TLS,
+                     ENDPOINT_PROXY, /* a PROXY header, then TLS */
+                     ENDPOINT_PLAIN, /* HTTP, on this machine alone */
+};
+
 struct endpoint { /* something to listen on or to connect to */
     struct sockaddr_storage addr;
     socklen_t addr_len;
+    enum endpoint_kind kind;
     char text[ADDRESS_TEXT]; /* as written in the config, for messages */
 };
 
@@ -1031,6 +1042,11 @@ bool value_endpoint(const char *text, struct endpoint *e);
 bool value_socket(const char *path, struct endpoint *e);
 /* 127.0.0.0/8 or ::1 */
 bool value_is_loopback(const struct endpoint *e);
+/* One of `listen` in [bridge]: an address as value_endpoint() has it, "proxy:" before one, "plain:" before one of
+ * loopback, or "unix:/path". NULL, or what is wrong with it, static. */
+const char *value_listen(const char *text, struct endpoint *e);
+/* "0660": the rights to a socket, in octal. */
+bool value_mode(const char *text, unsigned *mode);
 /* "HOST", "HOST:PORT", "192.0.2.1:PORT" or "[2001:db8::1]:PORT": ends the host in place and returns where it
  * starts, or NULL. port: 0 if none was given. */
 char *value_server(char *text, uint16_t *port);
@@ -1326,12 +1342,16 @@ struct conf {
     char *file;
     struct endpoint *listen;
     size_t listen_count;
+    struct network *trusted_proxies;
+    size_t trusted_proxy_count;
+    unsigned socket_mode; /* of the unix sockets in listen */
+    char *socket_group;   /* NULL: the group of the user */
     struct endpoint *http_listen;
     size_t http_listen_count;
     struct endpoint *admin_listen;
     size_t admin_listen_count;
     char *hostname;
-    char *certificate;
+    char *certificate; /* NULL, as the next: nothing speaks TLS */
     char *private_key;
     char *user; /* NULL: stay who we are */
     char *spool;
@@ -1371,6 +1391,8 @@ struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
 const struct rule *conf_rule(const struct form_conf *f, struct span name);
 /* The same, or that of the alerts: where a message in the spool goes. */
 struct form_conf *conf_route(const struct conf *c, const char *name);
+/* The first address of `listen` of this kind, or NULL. */
+const struct endpoint *conf_listen(const struct conf *c, enum endpoint_kind kind);
 
 /* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
 
@@ -2503,7 +2525,8 @@ void commit_stop(struct commits *c);
 struct peers; /* in memory that all fronts share */
 struct peers *peers_new(unsigned fronts);
 void peers_free(struct peers *p);
-/* Never less than the truth, seldom more. An IPv6 /64 is one address. */
+/* Never less than the truth, seldom more. An IPv6 /64 is one address. What is no address of the Internet counts in the
+ * total alone. */
 unsigned peers_count(const struct peers *p, const struct sockaddr_storage *addr);
 unsigned peers_total(const struct peers *p);
 void peers_enter(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
@@ -2560,6 +2583,27 @@ enum forwarded_verdict forwarded_read(struct sockaddr_storage *visitor, const vo
 /* What the sender of a refused form is told; static. */
 const char *forwarded_why(enum forwarded_verdict v);
 
+/* ---- visitor.c: who is at the other end ------------------------------------------------------ */
+
+struct visitor {
+    struct sockaddr_storage addr; /* AF_UNSPEC: a proxy keeps it to itself */
+    char text[INET6_ADDRSTRLEN];  /* of the address, no port; or a word */
+    char via[INET6_ADDRSTRLEN];   /* the proxy that has named the address, "": none */
+    const char *protocol;         /* of the last leg, for Received: "HTTPS" or "HTTP" */
+    char tls[160];                /* version, suite and curve, or what is known of the way; "": nothing */
+};
+
+/* The peer. */
+void visitor_name(struct visitor *v, const struct sockaddr_storage *addr);
+/* The peer was a proxy, and its PROXY header has named this visitor. */
+void visitor_passed_on(struct visitor *v, const struct sockaddr_storage *addr);
+/* The handshake is complete. */
+void visitor_secured(struct visitor *v, const char *suite, const char *curve);
+/* The peer is a proxy on this machine that has done the TLS, and this is the head of a request. Returns 0, or the status
+ * to refuse it with, for which why is in words, static: a form must have come over https, from somebody. */
+unsigned visitor_forwarded(struct visitor *v, const struct conf *c, const void *head, size_t len, bool post,
+                           const char **why);
+
 /* ---- request.c: one request and its answer ------------------------------------------------------
  *
  * What returns bool has queued an answer; false: it could not, and the connection ends, which is poor but
@@ -2567,12 +2611,6 @@ const char *forwarded_why(enum forwarded_verdict v);
 
 struct MHD_Connection; /* libmicrohttpd's, which only request.c and http.c call */
 struct MHD_Daemon;
-
-struct visitor {
-    struct sockaddr_storage addr;
-    char text[INET6_ADDRSTRLEN]; /* of the address, no port */
-    char tls[96];                /* version, suite and curve; "": no TLS */
-};
 
 struct http { /* the HTTP of one front */
     const struct conf *conf;
@@ -2717,6 +2755,8 @@ void http_run(struct http *h);
 struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void (*answered)(void *arg),
                            void (*ended)(void *arg), void *arg);
 void http_forget(struct http_link *l);
+/* The next request is of this visitor: for connections of a proxy. Between requests only. */
+void http_visitor(struct http_link *l, const struct visitor *v);
 /* From now on every answer closes its connection. */
 void http_drain(struct http *h);
 /* Commits what waits; its answers are lost. */
@@ -2731,7 +2771,13 @@ void plain_admin(const char *not_ready, const void *head, size_t len, struct buf
 
 /* ---- conn.c: one connection of the front: TLS, gate, HTTP ------------------------------------ */
 
-enum conn_kind { CONN_FORMS, CONN_REDIRECT, CONN_ADMIN };
+enum conn_kind {
+    CONN_FORMS,   /* TLS */
+    CONN_PROXIED, /* becomes a CONN_FORMS when its PROXY header has been read */
+    CONN_PLAIN,   /* HTTP from a proxy on this machine */
+    CONN_REDIRECT,
+    CONN_ADMIN,
+};
 
 /* Every phase has a deadline of its own, which no byte from the peer moves. */
 enum phase {
@@ -2752,6 +2798,8 @@ struct conn_env { /* what all connections of a front share */
     struct tls_policy policy;
     struct tls_cache *cache;
     struct signer_link *signer;
+    struct peers *peers;
+    unsigned front; /* its number */
     int epoll;
     int acme;
     bool draining;
@@ -2768,6 +2816,8 @@ struct conn {
     struct http_link *link;
     struct gate gate;
     struct visitor visitor;
+    struct sockaddr_storage counted; /* for whom it counts with peers; AF_UNSPEC: for nobody alone */
+    bool awaits_proxy;               /* no byte of TLS before the PROXY header */
     enum phase phase;
     unsigned entered; /* phases so far: the same one again is a new one */
     bool readable, writable, http_readable, http_writable; /* as far as epoll and the last call tell */
@@ -2802,8 +2852,11 @@ struct conn {
 /* epoll's data for a connection is its address, plus this for http's side. */
 enum { CONN_HTTP_SIDE = 1 };
 
-/* Takes fd (non-blocking) in any case. NULL: no memory. */
+/* Takes fd (non-blocking) in any case, and counts it with peers until conn_free(). NULL: no memory. */
 struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr);
+/* Of an address that has just been accepted; proxies count for their visitors, not for themselves. false: it has too
+ * many already. */
+bool conn_room(const struct conn_env *env, enum conn_kind kind, const struct sockaddr_storage *addr);
 void conn_free(struct conn *c);
 /* Puts it on env->ready, once. */
 void conn_ready(struct conn *c);
@@ -2882,6 +2935,17 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
 /* The same in a child process, which leaves this one as it is. Findings go to the log, or, unless
  * CHECK_QUIET, to stdout. false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
+
+/* ---- listen.c: listening sockets ------------------------------------------------------------- */
+
+/* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
+ * why, without the address. */
+int listen_at(const struct endpoint *e, char *why, size_t why_size);
+/* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
+bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
+/* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
+ * or no such user. Static. */
+bool listen_group(const struct conf *c, const char **group);
 
 /* ---- roles.c: the life of each role, from fork to its loop ----------------------------------- */
 

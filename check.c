@@ -86,6 +86,11 @@ static void check_certificate(struct findings *f, const struct conf *c)
     char why[WHY];
     struct chain chain;
     struct key key;
+    if (c->certificate == NULL) {
+        remark(f, "ok", "no certificate: the web server in front does the TLS, and must say so to %s",
+               c->listen[0].text);
+        return;
+    }
     bool have_chain = x509_chain_load(&chain, c->certificate, why, sizeof why);
     if (!have_chain) {
         problem(f, "%s", why);
@@ -114,6 +119,31 @@ static void check_certificate(struct findings *f, const struct conf *c)
     }
     if (have_key) {
         x509_key_free(&key);
+    }
+}
+
+/* What a unix socket in listen needs. */
+static void check_sockets(struct findings *f, const struct conf *c)
+{
+    const char *group;
+    for (size_t i = 0; i < c->listen_count; i++) {
+        const struct endpoint *e = &c->listen[i];
+        if (e->kind != ENDPOINT_PLAIN || e->addr.ss_family != AF_UNIX) {
+            continue;
+        }
+        struct sockaddr_un un;
+        struct stat st;
+        memcpy(&un, &e->addr, sizeof un);
+        char *slash = strrchr(un.sun_path, '/');
+        slash[slash == un.sun_path] = '\0';
+        if (stat(un.sun_path, &st) != 0 || !S_ISDIR(st.st_mode)) {
+            problem(f, "listen: %s: there is no directory %s: make it", e->text, un.sun_path);
+        } else if (!listen_group(c, &group)) {
+            problem(f, "socket_group %s does not exist: name the group that your web server is in", group);
+        } else {
+            remark(f, "ok", "%s is for the web server in front, mode %04o%s%s", e->text, c->socket_mode,
+                   group != NULL ? ", group " : "", group != NULL ? group : "");
+        }
     }
 }
 
@@ -296,6 +326,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
     bool loaded = true;
     check_kernel(&f);
     check_certificate(&f, c);
+    check_sockets(&f, c);
     for (struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
         if (smtp_load(m, why, sizeof why)) {
             remark(&f, "ok", "mailhost %s: password and trusted certificates can be read", m->name);

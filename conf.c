@@ -35,6 +35,11 @@ static void check_order(struct confread *r, const struct confread_section *s, co
     }
 }
 
+static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+{
+    return a->addr_len != 0 && a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
+}
+
 static void check_listeners(struct confread *r, const struct conf *c, const struct confread_section *s)
 {
     const struct {
@@ -49,8 +54,7 @@ static void check_listeners(struct confread *r, const struct conf *c, const stru
             for (size_t i = 0; i < all[a].count * all[b].count; i++) {
                 const struct endpoint *x = &all[a].list[i % all[a].count],
                                       *y = &all[b].list[i / all[a].count];
-                if (x->addr_len != 0 && x->addr_len == y->addr_len &&
-                    memcmp(&x->addr, &y->addr, x->addr_len) == 0) {
+                if (same_endpoint(x, y)) {
                     confread_mistake(r, line_of(s, all[b].key, NULL),
                                      "%s: %s is taken by %s: choose another port", all[b].key, y->text,
                                      all[a].key);
@@ -60,12 +64,62 @@ static void check_listeners(struct confread *r, const struct conf *c, const stru
     }
 }
 
+const struct endpoint *conf_listen(const struct conf *c, enum endpoint_kind kind)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        if (c->listen[i].kind == kind && c->listen[i].addr_len != 0) { /* 0: it was wrong by itself */
+            return &c->listen[i];
+        }
+    }
+    return NULL;
+}
+
+/* Who listens for TLS needs a certificate, here or in a [pickup]; who hears from proxies must know them. */
+static void check_certificate(struct confread *r, const struct conf *c, const struct confread_section *s)
+{
+    static const struct {
+        const char *key, *meaning;
+    } keys[] = {{"certificate", "the PEM file of the certificate and its chain"},
+                {"private_key", "the PEM file of the certificate's private key"}};
+    bool needed = conf_listen(c, ENDPOINT_TLS) != NULL || conf_listen(c, ENDPOINT_PROXY) != NULL ||
+                  confread_find(s, "certificate") != NULL || confread_find(s, "private_key") != NULL;
+    for (const struct confread_section *p = r->sections; p != NULL; p = p->next) {
+        needed = needed || strcmp(p->kind, "pickup") == 0;
+    }
+    for (size_t i = 0; needed && i < COUNT(keys); i++) {
+        if (confread_find(s, keys[i].key) == NULL) {
+            confread_mistake(r, s->line, "[bridge] needs a line \"%s = ...\": %s", keys[i].key,
+                             keys[i].meaning);
+        }
+    }
+}
+
+static void check_proxies(struct confread *r, const struct conf *c, const struct confread_section *s)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (same_endpoint(&c->listen[i], &c->listen[k]) && c->listen[i].kind != c->listen[k].kind) {
+                confread_mistake(r, line_of(s, "listen", NULL),
+                                 "listen: %s and %s are one place: choose another port", c->listen[k].text,
+                                 c->listen[i].text);
+            }
+        }
+    }
+    const struct endpoint *e = conf_listen(c, ENDPOINT_PROXY);
+    if (e != NULL && confread_find(s, "trusted_proxies") == NULL) {
+        confread_mistake(r, line_of(s, "listen", NULL),
+                         "listen: %s takes the word of a proxy: add trusted_proxies = ADDRESS", e->text);
+    }
+}
+
 static void finish_bridge(struct confread *r, const struct conf *c, const struct confread_section *s)
 {
     check_order(r, s, "max_body", c->max_body, "max_memory", c->max_memory);
     check_order(r, s, "retry_min", c->retry_min, "retry_max", c->retry_max);
     check_order(r, s, "retry_max", c->retry_max, "max_age", c->max_age);
     check_listeners(r, c, s);
+    check_certificate(r, c, s);
+    check_proxies(r, c, s);
     if ((confread_find(s, "alert_to") == NULL) != (confread_find(s, "alert_deliver") == NULL)) {
         confread_mistake(r, line_of(s, "alert_to", "alert_deliver"),
                          "alert_to and alert_deliver go together: add the other or remove this");
@@ -152,11 +206,6 @@ static void make_mailhosts(struct confread *r, struct conf *c)
             last = &m->next;
         }
     }
-}
-
-static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
-{
-    return a->addr_len != 0 && a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
 }
 
 /* An address of a pickup must not be anybody else's; those before it in the file have been seen. */

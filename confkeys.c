@@ -20,11 +20,11 @@ static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_attach, set_bars, set_controls, set_dialect, set_flag, set_from, set_host,
-    set_language, set_listen, set_listen_local, set_missing_origin, set_names, set_number, set_origins,
-    set_password, set_path, set_paths, set_pins, set_profile, set_rate, set_redirects, set_reply_to,
-    set_seconds, set_server, set_size, set_targets, set_template, set_text, set_tls, set_type, set_url,
-    set_user, set_words;
+static setter set_addresses, set_attach, set_bars, set_controls, set_dialect, set_flag, set_forms_at,
+    set_from, set_host, set_language, set_listen, set_listen_local, set_missing_origin, set_mode, set_names,
+    set_networks, set_number, set_origins, set_password, set_path, set_paths, set_pins, set_profile, set_rate,
+    set_redirects, set_reply_to, set_seconds, set_server, set_size, set_targets, set_template, set_text,
+    set_tls, set_type, set_url, set_user, set_words;
 
 struct setting {
     enum kind kind;
@@ -43,13 +43,19 @@ struct setting {
 
 /* clang-format off */
 static const struct setting keys[] = {
-    {BRIDGE, "listen", set_listen, LIST(conf, listen, listen_count), "0.0.0.0:443 [::]:443", NULL,
-     "the addresses where forms are taken over HTTPS", NULL, NULL},
+    {BRIDGE, "listen", set_forms_at, LIST(conf, listen, listen_count), "0.0.0.0:443 [::]:443", NULL,
+     "the addresses where forms are taken", NULL, NULL},
+    {BRIDGE, "trusted_proxies", set_networks, LIST(conf, trusted_proxies, trusted_proxy_count), NULL, "none",
+     "the addresses and networks of your proxies, whose word about a visitor's address is taken", NULL, NULL},
+    {BRIDGE, "socket_mode", set_mode, ONE(conf, socket_mode), "0660", NULL,
+     "the mode of the unix sockets in listen, such as 0660", NULL, NULL},
+    {BRIDGE, "socket_group", set_user, ONE(conf, socket_group), NULL, "the group of the user",
+     "the group of the unix sockets in listen, which the web server is in", NULL, NULL},
     {BRIDGE, "hostname", set_host, ONE(conf, hostname), NULL, NULL,
      "the name of this server, such as forms.example.com", NULL, NULL},
-    {BRIDGE, "certificate", set_path, ONE(conf, certificate), NULL, NULL,
+    {BRIDGE, "certificate", set_path, ONE(conf, certificate), NULL, "none",
      "the PEM file of the certificate and its chain", NULL, NULL},
-    {BRIDGE, "private_key", set_path, ONE(conf, private_key), NULL, NULL,
+    {BRIDGE, "private_key", set_path, ONE(conf, private_key), NULL, "none",
      "the PEM file of the certificate's private key", NULL, NULL},
     {BRIDGE, "user", set_user, ONE(conf, user), NULL, "the user who starts it",
      "the user who owns the spool and the mailboxes", NULL, NULL},
@@ -263,6 +269,7 @@ static void store_flag(struct value *v, bool flag)
 
 static void store_list(struct value *v, void *list, size_t count)
 {
+    count = list != NULL ? count : 0; /* no memory */
     memcpy(member(v), &list, sizeof(list));
     memcpy((char *)v->object + v->key->extra, &count, sizeof(count));
 }
@@ -375,7 +382,7 @@ static void set_user(struct value *v)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     if (v->text[0] == '-' || v->text[strspn(v->text, allowed)] != '\0') {
-        wrong(v, v->text, "is not the name of a user, such as formbridge");
+        wrong(v, v->text, "is not the name of a user or a group, such as formbridge");
     }
     store_text(v);
 }
@@ -657,6 +664,43 @@ static void set_listen(struct value *v)
 static void set_listen_local(struct value *v)
 {
     set_endpoints(v, true);
+}
+
+static void set_forms_at(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    struct endpoint *list = confread_keep(v->r, (count + 1) * sizeof(*list));
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        const char *why = value_listen(words[i], &list[i]);
+        if (why != NULL) {
+            wrong(v, words[i], "%s", why);
+        }
+    }
+    store_list(v, list, count);
+}
+
+static void set_networks(struct value *v)
+{
+    size_t count;
+    char **words = split(v, &count);
+    struct network *list = confread_keep(v->r, (count + 1) * sizeof(*list));
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        if (!network_read(&list[i], words[i])) {
+            wrong(v, words[i],
+                  "is neither an address, such as 192.0.2.10, nor a network, such as 10.0.0.0/8 or fd00::/8");
+        }
+    }
+    store_list(v, list, count);
+}
+
+static void set_mode(struct value *v)
+{
+    unsigned mode;
+    if (!value_mode(v->text, &mode)) {
+        wrong(v, v->text, "is not a mode in octal, such as 0660");
+    }
+    memcpy(member(v), &mode, sizeof(mode));
 }
 
 static void set_pins(struct value *v)

@@ -8,7 +8,6 @@
 
 #include "bridge.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,15 +31,32 @@ enum {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void name_peer(struct visitor *v, const struct sockaddr_storage *addr)
+static const struct sockaddr_storage nobody = {.ss_family = AF_UNSPEC};
+
+/* It counts for this address from now on. false: that has too many, and nothing changed. */
+static bool count_for(struct conn *c, const struct sockaddr_storage *addr)
 {
-    v->addr = *addr;
-    const void *in = addr->ss_family == AF_INET6
-                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)(const void *)addr)->sin_addr;
-    if (addr->ss_family == AF_UNIX || inet_ntop(addr->ss_family, in, v->text, sizeof v->text) == NULL) {
-        text_copy(v->text, sizeof v->text, "local");
+    struct peers *p = c->env->peers;
+    if (peers_count(p, addr) >= c->env->conf->max_per_address) {
+        stats_add(STAT_CONNECTIONS_CAPPED, 1);
+        return false;
     }
+    peers_leave(p, c->env->front, &c->counted);
+    peers_enter(p, c->env->front, addr);
+    c->counted = *addr;
+    return true;
+}
+
+static bool is_proxy(enum conn_kind kind)
+{
+    return kind == CONN_PROXIED || kind == CONN_PLAIN;
+}
+
+bool conn_room(const struct conn_env *env, enum conn_kind kind, const struct sockaddr_storage *addr)
+{
+    return kind == CONN_ADMIN ||
+           (peers_total(env->peers) < env->conf->max_connections &&
+            (is_proxy(kind) || peers_count(env->peers, addr) < env->conf->max_per_address));
 }
 
 static bool watch(struct conn *c, int fd, unsigned side)
@@ -69,23 +85,26 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     }
     struct conn *c = (void *)region;
     c->env = env;
-    c->kind = kind;
+    c->kind = kind == CONN_PROXIED ? CONN_FORMS : kind;
+    c->awaits_proxy = kind == CONN_PROXIED;
+    c->counted = is_proxy(kind) ? nobody : *addr;
+    peers_enter(env->peers, env->front, &c->counted);
     c->fd = fd;
     c->http_fd = -1;
     c->in = region + CONN_SIZE;
     c->out = c->in + IN_SIZE;
     c->wire = c->out + OUT_SIZE;
     c->writable = true;
-    name_peer(&c->visitor, addr);
+    visitor_name(&c->visitor, addr);
     gate_init(&c->gate, env->conf->max_head, env->conf->max_body);
     buf_init(&c->reply, REPLY_MAX);
     c->phase = PHASE_IDLE;
-    if (kind == CONN_FORMS) {
+    if (c->kind == CONN_FORMS) {
         c->phase = PHASE_HANDSHAKE;
         tls_server(&c->tls, &env->policy, env->cache);
         br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, BR_SSL_BUFSIZE_INPUT, c->out, OUT_RECORD);
     }
-    if ((kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, 0)) {
+    if ((c->kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, 0)) {
         conn_free(c);
         return NULL;
     }
@@ -111,6 +130,7 @@ static void leave_http(struct conn *c)
 
 void conn_free(struct conn *c)
 {
+    peers_leave(c->env->peers, c->env->front, &c->counted);
     leave_http(c);
     gate_free(&c->gate);
     buf_free(&c->reply);
@@ -282,6 +302,50 @@ static bool send_wire(struct conn *c)
     return n > 0;
 }
 
+static int64_t complained; /* of a proxy */
+
+/* What is not a visitor of a trusted proxy ends here. */
+static bool no_proxy(struct conn *c, const char *why)
+{
+    stats_add(STAT_CONNECTIONS_NO_PROXY, 1);
+    log_seldom(&complained, "closed a connection of the proxy %s: its PROXY header is wrong: %s",
+               c->visitor.text, why);
+    c->dead = true;
+    return false;
+}
+
+/* The header is peeked at until it is whole, so that no byte of TLS is taken with it. */
+static bool read_proxy(struct conn *c)
+{
+    unsigned char bytes[PROXY_MAX];
+    struct proxy p;
+    if (!c->readable) {
+        return false;
+    }
+    ssize_t n = move(c, recv(c->fd, bytes, sizeof bytes, MSG_PEEK), &c->readable);
+    if (n <= 0) {
+        c->dead = c->dead || n == 0; /* a proxy that looks whether we are there says nothing */
+        return false;
+    }
+    switch (proxy_read(&p, bytes, (size_t)n)) {
+    case PROXY_MORE: /* epoll tells when more has come */
+        c->readable = false;
+        c->dead = (c->ends & 1U) != 0;
+        return false;
+    case PROXY_WRONG: return no_proxy(c, p.why);
+    default: break;
+    }
+    if (recv(c->fd, bytes, p.len, 0) != (ssize_t)p.len) {
+        return no_proxy(c, "it went away");
+    }
+    c->awaits_proxy = false;
+    if (p.visitor.ss_family != AF_UNSPEC) {
+        visitor_passed_on(&c->visitor, &p.visitor);
+        c->dead = !count_for(c, &p.visitor);
+    }
+    return !c->dead;
+}
+
 /* Less than was asked for is all there was, and more would be a new edge (epoll(7)); but for the end of the stream,
  * which may have been part of the edge that brought this. */
 static ssize_t receive(struct conn *c, unsigned char *room, size_t len)
@@ -301,6 +365,9 @@ static ssize_t receive(struct conn *c, unsigned char *room, size_t len)
 static bool receive_wire(struct conn *c)
 {
     size_t len;
+    if (c->awaits_proxy) {
+        return read_proxy(c);
+    }
     unsigned char *room = c->shut ? NULL : wire_in(c, &len);
     if (room == NULL || (c->wire_len == 0 && !c->readable)) {
         return false;
@@ -365,9 +432,32 @@ static bool join_http(struct conn *c)
     return true;
 }
 
+/* Each request of a proxy may be another visitor's, whom its head must name. false: refused. */
+static bool meet_visitor(struct conn *c)
+{
+    const char *why;
+    unsigned status = visitor_forwarded(&c->visitor, c->env->conf, c->run, c->run_len, c->gate.post, &why);
+    if (status == 0 && !count_for(c, &c->visitor.addr)) {
+        status = 429;
+        why = NULL;
+    }
+    if (status != 0) {
+        enter(c, c->gate.state == GATE_BODY ? PHASE_BODY : c->phase);
+        refuse(c, status, why);
+        return false;
+    }
+    if (c->link != NULL) {
+        http_visitor(c->link, &c->visitor);
+    }
+    return true;
+}
+
 /* A head has passed the gate. */
 static void on_head(struct conn *c)
 {
+    if (c->kind == CONN_PLAIN && !meet_visitor(c)) {
+        return;
+    }
     if (c->kind == CONN_REDIRECT) {
         plain_redirect(c->env->conf, c->env->acme, c->run, c->run_len, &c->reply);
     } else if (c->kind == CONN_ADMIN) {
@@ -493,10 +583,10 @@ static void on_secured(struct conn *c)
     br_ssl_session_parameters session;
     br_ssl_engine_get_session_parameters(&c->tls.eng, &session);
     int curve = br_ssl_engine_get_ecdhe_curve(&c->tls.eng);
-    text_fmt(c->visitor.tls, sizeof c->visitor.tls, "TLS1.2 %s%s", tls_suite_name(session.cipher_suite),
-             curve == BR_EC_curve25519  ? " X25519"
-             : curve == BR_EC_secp256r1 ? " P-256"
-                                        : " resumed");
+    visitor_secured(&c->visitor, tls_suite_name(session.cipher_suite),
+                    curve == BR_EC_curve25519  ? "X25519"
+                    : curve == BR_EC_secp256r1 ? "P-256"
+                                               : "resumed");
     explicit_bzero(&session, sizeof session);
     stats_add(c->full_handshake ? STAT_HANDSHAKES : STAT_HANDSHAKES_RESUMED, 1);
     enter(c, PHASE_IDLE);
@@ -566,6 +656,9 @@ static bool advance(struct conn *c)
         } else {
             enter(c, PHASE_IDLE);
         }
+        if (c->kind == CONN_PLAIN) {
+            count_for(c, &nobody); /* until the next request says whose it is */
+        }
         return true;
     }
     if (c->closing && !c->shut && nothing_to_send(c)) {
@@ -632,6 +725,9 @@ void conn_expire(struct conn *c)
         refuse(c, 408, NULL);
         break;
     case PHASE_HANDSHAKE:
+        if (c->awaits_proxy) {
+            no_proxy(c, "it did not come in time");
+        }
         stats_add(STAT_HANDSHAKES_FAILED, 1);
         /* fall through */
     case PHASE_ANSWER:

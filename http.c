@@ -299,6 +299,11 @@ struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void
     return l;
 }
 
+void http_visitor(struct http_link *l, const struct visitor *v)
+{
+    l->visitor = *v;
+}
+
 void http_forget(struct http_link *l)
 {
     l->answered = NULL;

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { SELDOM = 10 }; /* seconds */
 
 static const char *role_name = "formbridge";
 
@@ -58,6 +61,20 @@ void log_info(const char *fmt, ...)
     va_list args;
     va_start(args, fmt);
     log_line(6, "", fmt, args);
+    va_end(args);
+}
+
+void log_seldom(int64_t *last, const char *fmt, ...)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (*last != 0 && now.tv_sec - *last < SELDOM) {
+        return;
+    }
+    *last = (int64_t)now.tv_sec;
+    va_list args;
+    va_start(args, fmt);
+    log_line(4, "warning: ", fmt, args);
     va_end(args);
 }
 

@@ -307,8 +307,12 @@ static void put_line(struct buf *head, const char *name, struct buf *line)
 static void put_received(const struct message *m, struct buf *head, struct buf *line)
 {
     const char *tag = strchr(m->peer, ':') != NULL ? "IPv6:" : ""; /* §4.1.3 */
-    buf_fmt(line, "from [%s%s] ([%s%s]) by %s (formbridge) with %s ", tag, m->peer, tag, m->peer, m->hostname,
-            m->protocol);
+    if (strpbrk(m->peer, ".:") != NULL) {
+        buf_fmt(line, "from [%s%s] ([%s%s]) ", tag, m->peer, tag, m->peer);
+    } else { /* "unknown": a proxy keeps the address to itself */
+        buf_fmt(line, "from %s ", m->peer);
+    }
+    buf_fmt(line, "by %s (formbridge) with %s ", m->hostname, m->protocol);
     if (m->tls != NULL) {
         buf_fmt(line, "(%s) ", m->tls);
     }

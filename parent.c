@@ -24,7 +24,6 @@
 
 enum {
     FRONTS_MAX = 128,
-    BACKLOG = 1024,
     BACKOFF_MAX = 60,   /* seconds */
     STEADY = 60,        /* a role that lived this long starts again at once */
     WATCH_EVERY = 10,   /* seconds between looks at the certificate */
@@ -102,45 +101,43 @@ static struct bound *find_bound(struct parent *p, const struct endpoint *e)
     return NULL;
 }
 
-static int listen_at(const struct endpoint *e)
+/* A unix socket for forms is opened to those who may use it, at a reload too. */
+static bool permit(const struct conf *c, const struct endpoint *e)
 {
-    int fd = socket(e->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -1;
+    char why[REASON_SIZE];
+    const char *group;
+    if (e->kind != ENDPOINT_PLAIN || e->addr.ss_family != AF_UNIX) {
+        return true;
     }
-    int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (e->addr.ss_family == AF_INET6) { /* 0.0.0.0 and [::] are two entries of the config */
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (!listen_group(c, &group)) {
+        log_error("%s: its group is not known: set socket_group to a group that exists", e->text);
+        return false;
     }
-    if (e->addr.ss_family == AF_UNIX) {
-        unlink(((const struct sockaddr_un *)(const void *)&e->addr)->sun_path); /* of an earlier run */
+    if (!listen_permit(e, c->socket_mode, group, why, sizeof why)) {
+        log_error("%s: %s", e->text, why);
+        return false;
     }
-    if (bind(fd, (const struct sockaddr *)&e->addr, e->addr_len) != 0 || listen(fd, BACKLOG) != 0) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
+    return true;
 }
 
-static bool bind_all(struct parent *p, const struct endpoint *endpoints, size_t count, int *fds)
+static bool bind_all(struct parent *p, const struct conf *c, const struct endpoint *endpoints, size_t count,
+                     int *fds)
 {
+    char why[REASON_SIZE];
     for (size_t i = 0; i < count; i++) {
         struct bound *b = find_bound(p, &endpoints[i]);
         if (b == NULL) {
-            int fd = listen_at(&endpoints[i]);
+            int fd = listen_at(&endpoints[i], why, sizeof why);
             b = fd < 0 ? NULL : malloc(sizeof *b);
             if (b == NULL) {
-                const char *hint = errno == EACCES ? ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
-                                   : errno == EADDRINUSE ? ": another program listens there"
-                                                         : "";
-                log_error("cannot listen on %s: %s%s", endpoints[i].text, strerror(errno), hint);
+                log_error("cannot listen on %s: %s", endpoints[i].text, fd < 0 ? why : strerror(errno));
                 return false;
             }
             *b = (struct bound){.next = p->bound, .at = endpoints[i], .fd = fd};
             p->bound = b;
+        }
+        if (!permit(c, &endpoints[i])) {
+            return false;
         }
         fds[i] = b->fd;
     }
@@ -287,7 +284,7 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
         const struct endpoint *endpoints;
         size_t count = group_at(conf, k, &endpoints);
         g->fds[k] = calloc(count + 1, sizeof(int));
-        ok = g->fds[k] != NULL && bind_all(p, endpoints, count, g->fds[k]);
+        ok = g->fds[k] != NULL && bind_all(p, conf, endpoints, count, g->fds[k]);
     }
     if (!ok) {
         log_error("cannot prepare the roles");
@@ -306,9 +303,12 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
                                                    : ROLE_PICKUP;
         g->roles[i].number = i < 2 ? 0 : front < g->set.fronts ? front : front - g->set.fronts;
     }
+    char why[REASON_SIZE];
+    if (conf->certificate == NULL) { /* another server does the TLS */
+        return g;
+    }
     stat(conf->certificate, &g->certificate);
     stat(conf->private_key, &g->key);
-    char why[REASON_SIZE];
     if (!x509_chain_load(&g->chain, conf->certificate, why, sizeof why)) {
         log_error("%s", why);
         free_generation(g);
@@ -618,8 +618,8 @@ static void look_at_certificate(struct parent *p)
     p->look_at = now_s() + WATCH_EVERY;
     struct generation *g = p->current;
     struct stat certificate, key;
-    if (g == NULL || p->coming != NULL || stat(g->conf->certificate, &certificate) != 0 ||
-        stat(g->conf->private_key, &key) != 0) {
+    if (g == NULL || p->coming != NULL || g->conf->certificate == NULL ||
+        stat(g->conf->certificate, &certificate) != 0 || stat(g->conf->private_key, &key) != 0) {
         return;
     }
     time_t still = time(NULL) - WATCH_EVERY / 2;

@@ -54,6 +54,11 @@ void peers_free(struct peers *p)
     }
 }
 
+static bool has_count(const struct sockaddr_storage *addr)
+{
+    return addr->ss_family == AF_INET || addr->ss_family == AF_INET6;
+}
+
 /* IPv6 hosts own a /64 (RFC 6177): that is what counts as one address. */
 uint64_t peers_id(const struct sockaddr_storage *addr)
 {
@@ -90,6 +95,9 @@ unsigned peers_count(const struct peers *p, const struct sockaddr_storage *addr)
 {
     uint64_t id = peers_id(addr);
     unsigned least = UINT32_MAX;
+    if (!has_count(addr)) {
+        return 0;
+    }
     for (int t = 0; t < TABLES; t++) {
         unsigned sum = 0;
         for (unsigned f = 0; f < p->fronts; f++) {
@@ -114,7 +122,7 @@ static void change(struct peers *p, unsigned front, const struct sockaddr_storag
     uint64_t id = peers_id(addr);
     struct row *r = &p->rows[front];
     atomic_fetch_add_explicit(&r->open, (uint32_t)by, memory_order_relaxed);
-    for (int t = 0; t < TABLES; t++) {
+    for (int t = 0; t < TABLES && has_count(addr); t++) {
         atomic_fetch_add_explicit(&r->count[t][slot(p, t, id)], (uint16_t)by, memory_order_relaxed);
     }
 }

@@ -121,10 +121,12 @@ static void respond_challenge(int acme, const struct request_line *l, bool head_
 static void respond_redirect(const struct conf *c, const struct request_line *l, bool head_only,
                              struct buf *out)
 {
-    const struct sockaddr_storage *addr = &c->listen[0].addr;
-    in_port_t port = addr->ss_family == AF_INET6
-                         ? ((const struct sockaddr_in6 *)(const void *)addr)->sin6_port
-                         : ((const struct sockaddr_in *)(const void *)addr)->sin_port;
+    const struct endpoint *e =
+        conf_listen(c, ENDPOINT_TLS); /* NULL: a proxy's, of which no port is known here */
+    in_port_t port = e == NULL ? htons(443)
+                     : e->addr.ss_family == AF_INET6
+                         ? ((const struct sockaddr_in6 *)(const void *)&e->addr)->sin6_port
+                         : ((const struct sockaddr_in *)(const void *)&e->addr)->sin_port;
     char port_text[8] = "";
     if (ntohs(port) != 443) {
         text_fmt(port_text, sizeof port_text, ":%u", ntohs(port));

@@ -150,9 +150,10 @@ static size_t load_keys(const struct conf *c, struct key **out)
         give_up("no memory");
     }
     size_t n = 0;
-    if (!x509_key_load(&keys[n++], c->private_key, why, sizeof why)) {
+    if (c->private_key != NULL && !x509_key_load(&keys[n], c->private_key, why, sizeof why)) {
         give_up(why);
     }
+    n++; /* without one, the first is a key that signs nothing */
     for (const struct form_conf *f = c->forms; f != NULL; f = f->next) {
         if (f->sign_key != NULL && !x509_key_load(&keys[n++], f->sign_key, why, sizeof why)) {
             give_up(why);
@@ -190,7 +191,8 @@ _Noreturn void roles_signer(const struct set *s, unsigned slot)
     set_signals(true);
     forget(s, NULL, false);
     size_t key_count = load_keys(s->conf, &keys);
-    if (!x509_match(s->chain,
+    if (s->chain != NULL &&
+        !x509_match(s->chain,
                     &keys[0])) { /* renewed on the disk, or half renewed: signing would only break things */
         give_up("private_key does not belong to the certificate in use: reload when both are in place");
     }

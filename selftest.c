@@ -73,6 +73,9 @@ static void put_request(struct buf *out, const struct conf *c, const struct form
             "POST /f/%s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nConnection: close\r\n"
             "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
             form->name, c->hostname, body.len);
+    if (conf_listen(c, ENDPOINT_TLS) == NULL) { /* nothing else would be believed there */
+        buf_str(out, "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n");
+    }
     if (form->origin_count > 0) {
         buf_fmt(out, "Origin: %s\r\n", form->origins[0]);
     }
@@ -159,9 +162,8 @@ static bool own_address(const struct endpoint *e, char *text, size_t size, uint1
     return inet_ntop(AF_INET6, &a, text, (socklen_t)size) != NULL;
 }
 
-/* false: why says what happened instead of an answer. */
-static bool ask(const struct conf *c, const struct form_conf *form, unsigned char pin[32], struct answer *a,
-                char *why, size_t why_size)
+static struct dial *dial_tls(const struct conf *c, const struct endpoint *e, unsigned char pin[32], char *why,
+                             size_t why_size)
 {
     char address[INET6_ADDRSTRLEN];
     struct mailhost self = {.server = address,
@@ -169,15 +171,30 @@ static bool ask(const struct conf *c, const struct form_conf *form, unsigned cha
                             .pins = (unsigned char(*)[32])pin,
                             .pin_count = 1,
                             .pin_only = true};
+    if (!own_address(e, address, sizeof address, &self.port)) {
+        text_fmt(why, why_size, "%s is no address", e->text);
+        return NULL;
+    }
+    return dial_host(&self, NULL, SERVER_WAIT, why, why_size);
+}
+
+/* As the web server in front would: over the socket that is not open to everybody, not even to our user. */
+static struct dial *dial_plain(struct endpoint e, char *why, size_t why_size)
+{
+    struct target t = {.kind = TARGET_LMTP, .text = e.text, .loopback = &e};
+    struct sockaddr_un un;
+    if (e.addr.ss_family == AF_UNIX) {
+        memcpy(&un, &e.addr, sizeof un);
+        t.path = un.sun_path;
+    }
+    return dial_local(&t, SERVER_WAIT, why, why_size);
+}
+
+/* Closes d. false: why says what happened instead of an answer. */
+static bool ask(const struct conf *c, const struct form_conf *form, struct dial *d, struct answer *a,
+                char *why, size_t why_size)
+{
     struct buf request;
-    if (!own_address(&c->listen[0], address, sizeof address, &self.port)) {
-        text_fmt(why, why_size, "%s is no address", c->listen[0].text);
-        return false;
-    }
-    struct dial *d = dial_host(&self, NULL, SERVER_WAIT, why, why_size);
-    if (d == NULL) {
-        return false;
-    }
     buf_init(&request, SIZE_MAX / 2);
     put_request(&request, c, form);
     dial_deadline(d, SERVER_WAIT);
@@ -204,14 +221,18 @@ static bool find_receipt(struct buf *body, char ref[REF_SIZE])
     return text_fmt(ref, REF_SIZE, "%.*s", REF_LEN, id + sizeof before - 1);
 }
 
-static int submit(const struct conf *c, const struct form_conf *form, unsigned char pin[32],
-                  char ref[REF_SIZE])
+/* d: the server, or NULL: it is to be reached at tls. */
+static int submit(const struct conf *c, const struct form_conf *form, struct dial *d,
+                  const struct endpoint *tls, unsigned char pin[32], char ref[REF_SIZE])
 {
     char why[REASON_SIZE];
     struct answer a = {.status = 0};
     int code = EX_UNAVAILABLE;
     buf_init(&a.body, ANSWER_MAX + 1);
-    if (!ask(c, form, pin, &a, why, sizeof why)) {
+    if (d == NULL) {
+        d = dial_tls(c, tls, pin, why, sizeof why);
+    }
+    if (d == NULL || !ask(c, form, d, &a, why, sizeof why)) {
         fprintf(stderr, "formbridge: the server does not answer: %s\n", why);
     } else if (a.status != 200 || !find_receipt(&a.body, ref)) {
         fprintf(stderr, "formbridge: the server answered %u: ", a.status);
@@ -310,24 +331,38 @@ static int follow(const struct spool *s, const struct form_conf *form, const cha
 int selftest_run(const struct conf *c, const char *form_name)
 {
     char why[REASON_SIZE], ref[REF_SIZE];
-    struct chain chain;
+    struct chain chain = {.certs = NULL};
     struct spool s;
+    struct dial *d = NULL;
+    const struct endpoint *tls = conf_listen(c, ENDPOINT_TLS), *plain = conf_listen(c, ENDPOINT_PLAIN);
     const struct form_conf *form = conf_form(c, form_name, strlen(form_name));
     if (form == NULL) {
         fprintf(stderr, "formbridge: the config has no [form %s]\n", form_name);
         return EX_USAGE;
     }
-    if (!x509_chain_load(&chain, c->certificate, why, sizeof why)) { /* as who may read it */
+    if (tls == NULL && plain == NULL) {
+        fputs("formbridge: every address in listen wants a proxy in front: send a form through it, or add an "
+              "address "
+              "without proxy:\n",
+              stderr);
+        return EX_UNAVAILABLE;
+    }
+    if (tls != NULL && !x509_chain_load(&chain, c->certificate, why, sizeof why)) { /* as who may read it */
         fprintf(stderr, "formbridge: %s\n", why);
         return EX_CONFIG;
+    }
+    if (tls == NULL && (d = dial_plain(*plain, why, sizeof why)) == NULL) { /* as who may connect */
+        fprintf(stderr, "formbridge: the server does not answer: %s\n", why);
+        return EX_UNAVAILABLE;
     }
     if (!sandbox_user(c->user, why, sizeof why) || !spool_open(&s, c->spool, why, sizeof why)) {
         fprintf(stderr, "formbridge: %s\n", why);
         x509_chain_free(&chain);
+        dial_close(d);
         return EX_NOPERM;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* also in a pipe: a line when it is true */
-    int code = submit(c, form, chain.spki_sha256, ref);
+    int code = submit(c, form, d, tls, chain.spki_sha256, ref);
     if (code == EX_OK) {
         code = follow(&s, form, ref);
     }

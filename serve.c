@@ -139,10 +139,17 @@ static bool watch_listeners(struct serve *s, bool on)
 
 static void welcome(struct serve *s, const struct listener *l, int fd, const struct sockaddr_storage *addr)
 {
+    static int64_t complained;
     stats_add(STAT_CONNECTIONS, 1);
     const struct conf *conf = s->front->conf;
-    if (l->kind != CONN_ADMIN && (peers_total(s->front->peers) >= conf->max_connections ||
-                                  peers_count(s->front->peers, addr) >= conf->max_per_address)) {
+    if (l->kind == CONN_PROXIED && !network_has(conf->trusted_proxies, conf->trusted_proxy_count, addr)) {
+        log_seldom(&complained,
+                   "closed a connection to a proxy: address by one who is not in trusted_proxies");
+        stats_add(STAT_CONNECTIONS_NO_PROXY, 1);
+        close(fd);
+        return;
+    }
+    if (!conn_room(&s->env, l->kind, addr)) {
         stats_add(STAT_CONNECTIONS_CAPPED, 1);
         close(fd);
         return;
@@ -156,7 +163,6 @@ static void welcome(struct serve *s, const struct listener *l, int fd, const str
         log_warn("no memory for a connection");
         return;
     }
-    peers_enter(s->front->peers, s->front->number, addr);
     stats_add(STAT_CONNECTIONS_OPEN, 1);
     s->open++;
     list_by_phase(s, c);
@@ -201,7 +207,6 @@ static void accept_one(struct serve *s, const struct listener *l)
 static void bury(struct serve *s, struct conn *c)
 {
     unlist(s, c);
-    peers_leave(s->front->peers, s->front->number, &c->visitor.addr);
     stats_add(STAT_CONNECTIONS_OPEN, -1);
     s->open--;
     conn_free(c);
@@ -352,6 +357,11 @@ static void add_listeners(struct serve *s, const int *fds, size_t count, enum co
     }
 }
 
+static enum conn_kind spoken_at(const struct endpoint *e)
+{
+    return e->kind == ENDPOINT_PLAIN ? CONN_PLAIN : e->kind == ENDPOINT_PROXY ? CONN_PROXIED : CONN_FORMS;
+}
+
 static bool watch_input(struct serve *s, int fd, uint64_t event)
 {
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = event};
@@ -368,14 +378,21 @@ struct serve *serve_start(struct front *f)
     s->front = f;
     s->listeners =
         calloc(c->listen_count + c->http_listen_count + c->admin_listen_count, sizeof *s->listeners);
-    s->env = (struct conn_env){.conf = c, .cache = f->cache, .signer = &f->signer, .acme = f->acme};
+    s->env = (struct conn_env){.conf = c,
+                               .cache = f->cache,
+                               .signer = &f->signer,
+                               .peers = f->peers,
+                               .front = f->number,
+                               .acme = f->acme};
     tls_policy_init(&s->env.policy, f->chain, sign, &s->env);
     s->env.epoll = epoll_create1(EPOLL_CLOEXEC);
     s->env.http = http_start(c, f->spool, f->wake, f->mail_signer, &f->once, f->limit);
     if (s->listeners == NULL || s->env.epoll < 0 || s->env.http == NULL) {
         return NULL; /* the process ends: nothing to take back */
     }
-    add_listeners(s, f->listen_fds, c->listen_count, CONN_FORMS);
+    for (size_t i = 0; i < c->listen_count; i++) {
+        add_listeners(s, &f->listen_fds[i], 1, spoken_at(&c->listen[i]));
+    }
     add_listeners(s, f->http_fds, c->http_listen_count, CONN_REDIRECT);
     add_listeners(s, f->admin_fds, c->admin_listen_count, CONN_ADMIN);
 

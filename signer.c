@@ -136,7 +136,7 @@ static void answer_request(const struct key *first, size_t count, const struct r
 {
     static const uint32_t digest_len[] = {[br_sha256_ID] = 32, [br_sha384_ID] = 48, [br_sha512_ID] = 64};
     *a = (struct answer){.number = r->number};
-    if (r->key >= count || r->hash < br_sha256_ID || r->hash > br_sha512_ID ||
+    if (r->key >= count || first[r->key].type == 0 || r->hash < br_sha256_ID || r->hash > br_sha512_ID ||
         r->len != digest_len[r->hash]) {
         return;
     }

@@ -15,6 +15,8 @@ static const struct {
     [STAT_CONNECTIONS] = {"connections_total", "counter", "Connections accepted"},
     [STAT_CONNECTIONS_OPEN] = {"connections_open", "gauge", "Connections open now"},
     [STAT_CONNECTIONS_CAPPED] = {"connections_capped_total", "counter", "Connections closed by a cap"},
+    [STAT_CONNECTIONS_NO_PROXY] = {"connections_no_proxy_total", "counter",
+                                   "Connections closed for lack of a trusted proxy or its header"},
     [STAT_HANDSHAKES] = {"handshakes_total", "counter", "Full TLS handshakes completed"},
     [STAT_HANDSHAKES_RESUMED] = {"handshakes_resumed_total", "counter",
                                  "TLS handshakes that resumed a session"},

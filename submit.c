@@ -198,7 +198,7 @@ static bool prepare(struct http_request *r)
     s->message.reply_to = reply_to(r);
     s->message.body = r->form->attach | (r->form->html ? BODY_HTML : 0U);
     s->message.peer = r->link->visitor.text;
-    s->message.protocol = "HTTPS";
+    s->message.protocol = r->link->visitor.protocol;
     s->message.tls = r->link->visitor.tls;
     s->message.fields = r->body;
     s->seal = r->form->seal;

@@ -209,6 +209,50 @@ bool value_is_loopback(const struct endpoint *e)
     return false;
 }
 
+const char *value_listen(const char *text, struct endpoint *e)
+{
+    static const char proxy[] = "proxy:", plain[] = "plain:", local[] = "unix:";
+    const char *why = NULL, *rest = text;
+    enum endpoint_kind kind = ENDPOINT_TLS;
+    if (strncmp(text, local, sizeof local - 1) == 0) {
+        why = value_socket(text + sizeof local - 1, e)
+                  ? NULL
+                  : "is not unix: and a whole path, 63 characters in all";
+        e->kind = ENDPOINT_PLAIN;
+        return why;
+    }
+    if (strncmp(text, proxy, sizeof proxy - 1) == 0) {
+        kind = ENDPOINT_PROXY;
+        rest += sizeof proxy - 1;
+    } else if (strncmp(text, plain, sizeof plain - 1) == 0) {
+        kind = ENDPOINT_PLAIN;
+        rest += sizeof plain - 1;
+    }
+    if (!value_endpoint(rest, e)) {
+        why = "is not an address in numbers and a port, such as 0.0.0.0:443 or [::]:443; names are not "
+              "looked up here";
+    } else if (kind == ENDPOINT_PLAIN && !value_is_loopback(e)) {
+        why = "would take forms in clear from other machines: use plain:127.0.0.1:PORT, plain:[::1]:PORT or "
+              "unix:/PATH";
+    } else if (!text_copy(e->text, sizeof e->text, text)) {
+        why = "is too long";
+    }
+    e->kind = kind;
+    return why;
+}
+
+bool value_mode(const char *text, unsigned *mode)
+{
+    *mode = 0;
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        if (text[i] < '0' || text[i] > '7' || i > 3) {
+            return false;
+        }
+        *mode = *mode << 3 | (unsigned)(text[i] - '0');
+    }
+    return strlen(text) >= 3 && *mode <= 0777;
+}
+
 /* Skips a scheme of the web; 0: it has none. */
 static size_t skip_scheme(const char *text, bool *https)
 {

@@ -430,11 +430,14 @@ static void what_is_listened_on_is_never_looked_up(void **state)
         {"[fe80::1%eth0]:443", false},
         {"256.0.0.1:443", false},
         {"0.0.0.0:443x", false},
-        {"unix:/run/x", false},
         {"*:443", false},
         {"[]:443", false},
         {"127.1:443", false},
         {"127.0.0.1:80000000000000000000000000000000000000000000000000000000000000000000", false},
+        {"proxy:", false},
+        {"proxy:localhost:443", false},
+        {"plain:localhost:80", false},
+        {"tls:127.0.0.1:443", false},
     };
     try_texts(FORM DELIVER BRIDGE "listen = ", 9, cases, COUNT(cases),
               "is not an address in numbers and a port");
@@ -706,6 +709,88 @@ static void alerts_go_a_way_of_their_own_that_no_visitor_can_use(void **state)
     bad_line(BRIDGE "[form _alert]\nto=a@example.com\nfrom=a@example.com\n" DELIVER, 5, "choose another");
 }
 
+#define NAMED FORM DELIVER "[bridge]\nhostname = forms.example.com\n" /* the next line is line 7 */
+
+static void forms_come_in_clear_from_this_machine_alone(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"plain:127.0.0.1:80", true}, {"plain:127.9.9.9:80", true},  {"plain:[::1]:80", true},
+        {"plain:0.0.0.0:80", false},  {"plain:[::]:80", false},      {"plain:192.0.2.1:80", false},
+        {"plain:10.0.0.1:80", false}, {"plain:[fe80::1]:80", false}, {"plain:[::ffff:127.0.0.1]:80", false},
+    };
+    try_texts(NAMED "listen = ", 7, cases, COUNT(cases), "would take forms in clear from other machines");
+    static const struct text_case sockets[] = {
+        {"unix:/run/formbridge/http.sock", true},
+        {"unix:run/x", false},
+        {"unix:", false},
+        {"unix:/a/path/that/is/so/long/that/it/does/not/fit/into/a/message/x", false},
+    };
+    try_texts(NAMED "listen = ", 7, sockets, COUNT(sockets), "is not unix: and a whole path");
+    static const struct text_case modes[] = {{"0660", true},   {"600", true},   {"0666", true},
+                                             {"66", false},    {"0680", false}, {"1777", false},
+                                             {"00660", false}, {"rw", false}};
+    try_texts(NAMED "listen = unix:/s\nsocket_mode = ", 8, modes, COUNT(modes), "is not a mode in octal");
+}
+
+static void a_certificate_is_needed_where_tls_is_spoken(void **state)
+{
+    (void)state;
+    struct conf *c = good(NAMED "listen = unix:/run/s plain:127.0.0.1:80\n");
+    assert_null(c->certificate);
+    assert_int_equal(c->listen[0].kind, ENDPOINT_PLAIN);
+    assert_int_equal(c->listen[1].kind, ENDPOINT_PLAIN);
+    assert_int_equal(c->socket_mode, 0660);
+    assert_null(conf_listen(c, ENDPOINT_TLS));
+    conf_free(c);
+    static const char needs[] =
+        "c.ini:5: [bridge] needs a line \"certificate = ...\": the PEM file of the certificate and "
+        "its chain\n"
+        "c.ini:5: [bridge] needs a line \"private_key = ...\": the PEM file of the certificate's "
+        "private key\n";
+    bad(NAMED "listen = plain:127.0.0.1:80 127.0.0.1:443\n", needs);
+    bad(NAMED "listen = proxy:127.0.0.1:443\ntrusted_proxies = 127.0.0.1\n", needs);
+    bad(NAMED "listen = unix:/s\n[pickup a]\nmaildir = /m\npassword = $y$j9T$bNampCHERvAeBCPx0mpK2/"
+              "$lznB4rrqEkVAz3vE.Abn.xDxoTGQBQHL6YvlKoX5XF8\n",
+        needs);
+    bad_line(NAMED "listen = unix:/s\ncertificate = /c\n", 5, "needs a line \"private_key = ...\"");
+}
+
+static void a_proxy_is_believed_only_when_it_is_named(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"192.0.2.1", true},
+        {"10.0.0.0/8 192.0.2.0/24", true},
+        {"2001:db8::/32 ::1", true},
+        {"0.0.0.0/0", true},
+        {"::ffff:10.0.0.1", true},
+        {"10.0.0.1/8", false},
+        {"10.0.0.0/33", false},
+        {"10.0.0.0/", false},
+        {"10.0.0.0/x", false},
+        {"10.0.0", false},
+        {"localhost", false},
+        {"2001:db8::1/64", false},
+        {"::/129", false},
+        {"127.0.0.1:80", false},
+        {"::ffff:10.0.0.0/104", false},
+        {"[::1]", false},
+    };
+    try_texts(FORM DELIVER BRIDGE "trusted_proxies = ", 9, cases, COUNT(cases), "is neither an address");
+    bad_line(FORM DELIVER BRIDGE "listen = 0.0.0.0:443 proxy:0.0.0.0:8443\n", 9,
+             "listen: proxy:0.0.0.0:8443 takes the word of a proxy: add trusted_proxies");
+    bad_line(FORM DELIVER BRIDGE "trusted_proxies = 10.0.0.1\nlisten = 0.0.0.0:443 proxy:0.0.0.0:443\n", 10,
+             "0.0.0.0:443 and proxy:0.0.0.0:443 are one place");
+    bad_line(FORM DELIVER BRIDGE "listen = unix:/s\nadmin_listen = unix:/s\n", 10,
+             "unix:/s is taken by listen");
+    struct conf *c = good(FORM DELIVER BRIDGE "trusted_proxies = 10.0.0.0/8 ::1\nlisten = proxy:[::]:8443\n");
+    assert_int_equal(c->trusted_proxy_count, 2);
+    assert_int_equal(c->listen[0].kind, ENDPOINT_PROXY);
+    assert_string_equal(c->listen[0].text, "proxy:[::]:8443");
+    conf_free(c);
+}
+
 static void keys_that_contradict_each_other_are_refused(void **state)
 {
     (void)state;
@@ -818,6 +903,9 @@ int main(void)
         cmocka_unit_test(a_mailhost_is_known_by_name_and_reached_by_tls),
         cmocka_unit_test(a_pin_is_a_whole_sha256),
         cmocka_unit_test(alerts_go_a_way_of_their_own_that_no_visitor_can_use),
+        cmocka_unit_test(forms_come_in_clear_from_this_machine_alone),
+        cmocka_unit_test(a_certificate_is_needed_where_tls_is_spoken),
+        cmocka_unit_test(a_proxy_is_believed_only_when_it_is_named),
         cmocka_unit_test(keys_that_contradict_each_other_are_refused),
         cmocka_unit_test(other_users_and_paths_are_refused),
         cmocka_unit_test(no_memory_is_an_error_and_not_half_a_config),

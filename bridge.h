@@ -33,7 +33,7 @@ enum {
     REF_LEN = 14,           /* a receipt, "7K2M-Q9XD-4TRW" */
     REF_SIZE = REF_LEN + 1, /* with its NUL */
     FORM_NAME_MAX = 32,     /* name of a [form], [mailhost], [pickup]: [a-z0-9_-] */
-    SPOOL_NAME_SIZE = 80,   /* 20261121T235216Z.7K2M-Q9XD-4TRW.FORM and its NUL */
+    SPOOL_NAME_SIZE = 80,   /* 20261121T235216Z.7K2M-Q9XD-4TRW.FORM.spam and its NUL */
     REASON_SIZE = 512,      /* why a delivery did not happen, in words, with its NUL */
     ADDRESS_TEXT = 64,      /* "[2001:db8::1]:65535" and its NUL, with room */
     MAIL_ADDRESS_MAX = 254, /* RFC 5321 §4.5.3.1.3, less the angle brackets */
@@ -149,6 +149,12 @@ enum counter {
     STAT_ROLE_DEATHS,
     STAT_CERTIFICATE_EXPIRES, /* gauge: seconds since 1970 */
     STAT_SEAL_EXPIRES,        /* gauge: the first S/MIME certificate that a form needs; 0: none */
+    STAT_SPAM_MARKED,         /* and the next two: taken for spam, in the order of enum spam_class */
+    STAT_SPAM_MARKED_TOKEN,
+    STAT_SPAM_MARKED_CONTENT,
+    STAT_SPAM_REFUSED, /* likewise, and not stored */
+    STAT_SPAM_REFUSED_TOKEN,
+    STAT_SPAM_REFUSED_CONTENT,
     STAT_COUNT
 };
 
@@ -356,6 +362,10 @@ enum utf8_class utf8_class(uint32_t c);
 /* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
  * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
 uint32_t utf8_shown(uint32_t c);
+/* The small letter of a capital one: Latin, Greek, Cyrillic, fullwidth ASCII; all else as it is. */
+uint32_t utf8_fold(uint32_t c);
+/* May it be part of a word: a letter, a digit, a mark on one? Scripts that do not divide words count as letters. */
+bool utf8_in_word(uint32_t c);
 
 /* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
 
@@ -429,6 +439,63 @@ void upload_name(const struct field *f, struct buf *out);
  * nor HTML, or "application/octet-stream". */
 void upload_type(const struct field *f, struct buf *out);
 
+/* ---- token.c: proof that a form was asked for before it was sent (pure) -------------------------
+ *
+ * token.c says at its head what a token is and what it can and cannot show. */
+
+#define TOKEN_FIELD       "_token" /* the fields of a form that carry the two */
+#define TOKEN_PROOF_FIELD "_proof"
+
+enum {
+    SECRET_SIZE = 32,
+    TOKEN_LEN = 48,
+    TOKEN_RANDOM = 11,
+    TOKEN_LIFE = 24 * 60 * 60, /* seconds that a token is good for */
+    TOKEN_PROOF_MAX = 64,      /* bytes of a proof */
+};
+
+struct token_key {
+    const unsigned char *secret; /* SECRET_SIZE, the same in all fronts */
+    const char *form;
+};
+
+enum token_verdict { TOKEN_GOOD, TOKEN_NONE, TOKEN_EXPIRED, TOKEN_FORGED };
+
+/* Letters, digits, "-" and "_". */
+void token_make(char out[TOKEN_LEN + 1], const struct token_key *k, int64_t time,
+                const unsigned char random[TOKEN_RANDOM]);
+/* Any bytes. age: seconds since it was made; 0 unless it is good. */
+enum token_verdict token_read(const struct token_key *k, const void *text, size_t len, int64_t now,
+                              int64_t *age);
+/* Does SHA-256 over token, ":" and proof begin with so many bits that are 0? */
+bool token_proved(const void *token, size_t token_len, const void *proof, size_t proof_len, unsigned bits);
+/* Finds such a proof, in about 2^bits tries. */
+void token_prove(const char *token, unsigned bits, char proof[TOKEN_PROOF_MAX + 1]);
+
+/* ---- spamlist.c: words and phrases to look for in text ------------------------------------------
+ *
+ * Pure but for spamlist_load(). Whole words, in any case. */
+
+struct spamlist;
+
+/* NULL: no memory. */
+struct spamlist *spamlist_new(void);
+void spamlist_free(struct spamlist *l);
+/* 0 for NULL, too. */
+size_t spamlist_count(const struct spamlist *l);
+/* NULL, or what is wrong with it: static, "is longer than ...". */
+const char *spamlist_add(struct spamlist *l, const char *text, size_t len);
+/* Adds each line but empty ones and those that begin with #. false: why, "PATH:LINE: ...". */
+bool spamlist_parse(struct spamlist *l, const char *path, const void *bytes, size_t len, char *why,
+                    size_t why_size);
+/* Of these words and the lines of a file (NULL: none). NULL: why. */
+struct spamlist *spamlist_load(char *const *words, size_t count, const char *path, char *why,
+                               size_t why_size);
+/* Appends the words of a text: in small letters, one space between them. UTF-8. */
+void spamlist_fold(const void *text, size_t len, struct buf *out);
+/* Adds which entries are in such a text to found, where each stands once and max at most. */
+void spamlist_find(const struct spamlist *l, const char *folded, size_t found[], size_t *count, size_t max);
+
 /* ---- letter.c: the text of the mail (pure) --------------------------------------------------- */
 
 enum { BODY_HTML = 1, BODY_JSON = 2, BODY_CSV = 4 }; /* an HTML alternative, fields.json, fields.csv */
@@ -448,6 +515,9 @@ struct message {
     const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
     const char *tls;        /* "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519", or NULL */
     unsigned char seed[16]; /* random; boundaries are made from it */
+    bool spam;              /* is taken for it */
+    unsigned spam_score;    /* 0: no sign of it, */
+    const char *spam_why;   /* else which signs, in ASCII and without visitor data */
     struct form *fields;
 };
 
@@ -1057,6 +1127,8 @@ bool value_origin(char *text);
 bool value_url(const char *text);
 /* Braces in pairs around a placeholder each: "Order {ref} from {name:40|somebody}". */
 bool value_template(const char *text);
+/* A folder of a Maildir++, ".Junk" or ".Mail.Junk", in printable ASCII. */
+bool value_folder(const char *text);
 /* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
 bool value_pin(const char *text, unsigned char pin[32]);
 
@@ -1117,6 +1189,12 @@ enum word {
     W_ERROR,
     W_NOTHING_STORED,
     W_FORM_BUSY, /* 429, for form_rate */
+    W_SPAM,
+    W_SPAM_LEAD,
+    W_SPAM_LIST,
+    W_SPAM_ROBOT,
+    W_SPAM_LINKS,
+    W_SPAM_TEXT,
     W_ABOUT,
     W_ABOUT_LEAD,
     W_ABOUT_DATA,
@@ -1294,6 +1372,9 @@ struct rule { /* what holds for one field of a form: a [field FORM NAME], or a n
     unsigned max_files; /* 0: as many as the bridge takes */
 };
 
+enum spam_mode { SPAM_MARK, SPAM_REFUSE, SPAM_OFF };           /* in the order of their words in confkeys.c */
+enum token_mode { TOKEN_OPTIONAL, TOKEN_REQUIRED, TOKEN_OFF }; /* likewise */
+
 struct form_conf {
     struct form_conf *next;
     char *name;
@@ -1336,6 +1417,19 @@ struct form_conf {
     unsigned once_window;  /* how long a repeat gets the receipt of the first; 0: each is a mail */
     struct rate rate;      /* of one visitor */
     struct rate form_rate; /* of all together */
+    enum spam_mode spam;
+    unsigned spam_score; /* from which a post is taken for spam */
+    char *junk;          /* Maildir++ folder for it; NULL: the inbox */
+    char **honeypots;    /* names of fields that only robots fill in */
+    size_t honeypot_count;
+    enum token_mode token;
+    unsigned min_time;   /* seconds between token and post */
+    unsigned proof_bits; /* of work; 0: none */
+    unsigned max_links;
+    char **spam_words;
+    size_t spam_word_count;
+    char *spam_words_file;     /* NULL: none */
+    struct spamlist *spamlist; /* no key: of the two, a front's own, see roles.c */
 };
 
 struct conf {
@@ -1394,6 +1488,50 @@ struct form_conf *conf_route(const struct conf *c, const char *name);
 /* The first address of `listen` of this kind, or NULL. */
 const struct endpoint *conf_listen(const struct conf *c, enum endpoint_kind kind);
 
+/* ---- spam.c: is a post likely to be spam? (pure) --------------------------------------------- */
+
+enum { SPAM_READ_MAX = 256 * 1024 }; /* bytes of text that are looked at, all fields together */
+
+enum spam_sign {
+    SPAM_TRAP,
+    SPAM_TOO_FAST,
+    SPAM_NO_TOKEN,
+    SPAM_TOKEN_EXPIRED,
+    SPAM_TOKEN_FORGED,
+    SPAM_NO_PROOF,
+    SPAM_WRONG_PROOF,
+    SPAM_LINKS,
+    SPAM_WORDS,
+    SPAM_MARKUP,
+    SPAM_REPEATED,
+    SPAM_URL_IN_NAME,
+    SPAM_SIGNS
+};
+
+enum spam_class { SPAM_CLASS_TRAP, SPAM_CLASS_TOKEN, SPAM_CLASS_CONTENT, SPAM_CLASSES };
+
+struct spam_job {
+    const struct form_conf *form;
+    struct form *fields;         /* after spam_hide() */
+    const unsigned char *secret; /* of the tokens */
+    int64_t now;
+};
+
+struct spam_verdict {
+    bool spam;
+    unsigned score;
+    unsigned points[SPAM_SIGNS]; /* what each sign adds to the score */
+    enum spam_class class;       /* that adds most */
+    bool good_token;             /* one that need not be replaced */
+    char reasons[640];           /* in words, without visitor data: "no token (1), many links (3)" */
+};
+
+/* Is this field for us alone: token, proof, honeypot? */
+bool spam_is_control(const struct form_conf *f, const struct field *field);
+/* Hides those. */
+void spam_hide(const struct form_conf *f, struct form *fields);
+void spam_judge(struct spam_verdict *v, const struct spam_job *job);
+
 /* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
 
 /* UTF-8 as HTML, for content and for quoted attribute values alike. Control characters become visible
@@ -1413,6 +1551,7 @@ void html_attribute(struct buf *out, const char *name, struct span value);
 struct page_style { /* how a page is to be written */
     enum language language;
     const struct form_conf *form; /* NULL: of no form */
+    const char *token;            /* a new one for the form on the page, or NULL */
 };
 
 /* The style sheet, as it stands between <style> and </style>. Static. */
@@ -1468,6 +1607,10 @@ void page_error(struct buf *out, const struct page_style *s, unsigned status, co
  * Above 64 kB of text the form is left out and the visitor sent to the Back button. */
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
                   const struct page_error *errors, size_t count);
+/* 403: why it is taken for spam, and the same form again: sent once more, with s->token and without what filled the
+ * honeypots, it may pass. */
+void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
+               const struct page_error *errors, size_t count);
 /* GET / (s->form NULL): what this server is. GET /f/NAME: what this address is for. */
 void page_about(struct buf *out, const struct page_style *s, const struct conf *c);
 /* GET /f/NAME in the demo: an order form with the fields name, email, item, quantity, message, photo,
@@ -1475,6 +1618,8 @@ void page_about(struct buf *out, const struct page_style *s, const struct conf *
 void page_demo(struct buf *out, const struct page_style *s);
 /* {"ok":true,"id":REF,"next":URL}; next NULL: "". */
 void page_json_ok(struct buf *out, const char *ref, const char *next);
+/* {"token":TOKEN,"bits":N,"min_time":S}: what a script does with them stands in doc/formbridge.8. */
+void page_json_token(struct buf *out, const struct form_conf *f, const char *token);
 /* {"error":WHAT,"errors":[{"field","code","message"}]} */
 void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
 /* A string with its quotes. */
@@ -1666,6 +1811,10 @@ void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref
 /* The same for one that may be there already, half-written or committed, from a front that failed or died: it takes
  * its own place. */
 void spool_begin_again(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form);
+/* The message is taken for spam, and its name will say so. Before spool_commit(). */
+void spool_mark_spam(struct spool *s, struct draft *d);
+/* Does this name say so? */
+bool spool_name_spam(const char *name);
 /* Makes n drafts durable with as few syncs as their number allows: afterwards, each with error 0 is committed
  * and survives anything; each with another error has left nothing behind. Closes them all. */
 void spool_commit(struct spool *s, struct draft *const *drafts, size_t n);
@@ -1693,6 +1842,13 @@ void spool_state_remove(int directory, const char *name);
 /* Is this file such a state, or one being written? Then name receives that of its message. */
 bool spool_state_of(const char *file, char name[SPOOL_NAME_SIZE]);
 
+/* ---- secret.c: random bytes that outlive a restart ------------------------------------------- */
+
+#define TOKEN_SECRET_FILE "token.secret" /* in the spool */
+
+/* From the file of this name, or new and put there. false: errno says why, and out is not to be relied on. */
+bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE]);
+
 /* ---- mailbox.c: Maildir and mbox ------------------------------------------------------------- */
 
 enum outcome { OUTCOME_DONE, OUTCOME_TEMPORARY, OUTCOME_PERMANENT };
@@ -1702,17 +1858,21 @@ struct result {
     char reason[REASON_SIZE]; /* one line in words, never a field value */
 };
 
-struct parcel {       /* one message on its way to one place */
-    const char *name; /* in spool->queue */
-    const char *from; /* envelope sender, for mbox */
+struct parcel {         /* one message on its way to one place */
+    const char *name;   /* in spool->queue */
+    const char *from;   /* envelope sender, for mbox */
+    const char *folder; /* of a Maildir, ".Junk"; NULL: the inbox */
     uint64_t size;
     struct result result;
 };
 
+/* Is there no such folder yet, or one that we can write? */
+bool maildir_check_folder(const char *path, const char *folder, char *why, size_t why_size);
 /* Is this a Maildir (or can it be made one: an existing empty directory, or a missing one whose parent
  * exists) that we can write? Makes what is missing. */
 bool maildir_check(const char *path, char *why, size_t why_size);
-/* Puts every parcel into new/ by link where it can and by copy where it must, then syncs once. A parcel that
+/* Puts every parcel into new/ by link where it can and by copy where it must, then syncs once; a folder that is
+ * missing is made. A parcel that
  * is there already (a crash came between) counts as done. */
 void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
                      size_t n);
@@ -2623,6 +2783,7 @@ struct http { /* the HTTP of one front */
     struct http_request *repeats; /* those that wait for the one they repeat */
     size_t memory;                /* bytes of bodies, all requests together */
     size_t waiting;               /* submissions with the commit thread, or with repeats */
+    const unsigned char *token_secret;
     bool draining;
 };
 
@@ -2665,6 +2826,8 @@ struct http_request {
     struct control control;
     struct buf next; /* the page that the form names as the next one, if it is allowed */
     enum once_verdict verdict;
+    struct spam_verdict spam;
+    char token[TOKEN_LEN + 1]; /* given out with the answer */
     struct submission submission;
     struct http_request *next_waiting; /* the same submission is with another request: wait for its end */
 };
@@ -2720,6 +2883,19 @@ struct http_request *repeat_look(struct http *h);
 /* The answer to ONCE_OTHER and ONCE_UNREADABLE. */
 bool repeat_refuse(struct http_request *r);
 
+/* ---- screen.c: spam, where it meets HTTP ------------------------------------------------------- */
+
+/* Answers GET /f/NAME/token, and OPTIONS there. */
+bool screen_token(struct http_request *r);
+bool screen_token_preflight(struct http_request *r);
+/* Gives a page with the form on it a token, unless the visitor has sent one that is still good. It is old enough to be
+ * used at once: whoever sees that page has shown that he is there, or has typed before. */
+void screen_offer(struct http_request *r, struct page_style *style);
+/* Judges a complete body. true: to be stored, marked or not. false: refused, and answered, where *answered is true. */
+bool screen_passes(struct http_request *r, bool *answered);
+/* It was stored. */
+void screen_stored(const struct http_request *r);
+
 /* ---- submit.c: the life of one submission ----------------------------------------------------
  *
  * submit_begin(), submit_feed() for each piece, submit_end(); then r->stage is REQUEST_ANSWERED, or it is
@@ -2738,9 +2914,9 @@ void submit_drop(struct http_request *r);
 
 /* ---- http.c: links and routes ----------------------------------------------------------------- */
 
-/* NULL: no memory. All of it lives on the caller's thread. */
+/* secret: of the tokens, SECRET_SIZE bytes. NULL: no memory. All of it lives on the caller's thread. */
 struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log,
-                        struct limit *limit);
+                        struct limit *limit, const unsigned char *secret);
 /* Descriptors to poll for reading; call http_run() when one is, whenever http_due() says so, and after http_due_in()
  * milliseconds unless that is -1. */
 int http_fd(const struct http *h);
@@ -2876,6 +3052,7 @@ struct front { /* what a front process needs; all of it belongs to the caller */
     const struct chain *chain;
     struct signer_link signer;
     int mail_signer; /* another socket to the signer, for the commit thread */
+    const unsigned char *token_secret;
     struct tls_cache *cache;
     struct peers *peers;
     struct limit *limit;
@@ -2895,9 +3072,10 @@ void serve_run(struct serve *s);
 
 enum sandbox_role { SANDBOX_SIGNER, SANDBOX_FRONT, SANDBOX_COURIER, SANDBOX_PICKUP };
 
-enum {                 /* what may be done beneath a path; all else is refused */
-       ALLOW_READ = 1, /* open files for reading, list directories */
-       ALLOW_DROP = 2, /* make, write, rename and remove files; not read, not list */
+enum {                    /* what may be done beneath a path; all else is refused */
+       ALLOW_READ = 1,    /* open files for reading, list directories */
+       ALLOW_DROP = 2,    /* make, write, rename and remove files; not read, not list */
+       ALLOW_FOLDERS = 4, /* make directories */
 };
 
 struct sandbox_path {
@@ -2963,7 +3141,8 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     struct peers *peers;
     struct once *once; /* these two are the parent's, and outlive this set */
     struct limit *limit;
-    int *bad_calls; /* shared memory, one for each role */
+    int *bad_calls;              /* shared memory, one for each role */
+    unsigned char *token_secret; /* SECRET_SIZE; for the fronts alone: the others wipe their copy */
 };
 
 /* Which socket to the signer is whose: a front's loop and its commit thread have one each. */
@@ -2978,6 +3157,13 @@ _Noreturn void roles_signer(const struct set *s, unsigned slot);
 _Noreturn void roles_courier(const struct set *s, unsigned slot);
 _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number);
 _Noreturn void roles_pickup(const struct set *s, unsigned slot, unsigned number);
+
+/* ---- prepare.c: the spool before the first front starts ---------------------------------------- */
+
+/* Removes what an earlier run left half-written, and fills secret with that of the tokens: the one that is kept in the
+ * spool or, where none can be kept, one for this run; tells once what an earlier run has stored. false: errno says
+ * why. */
+bool prepare_spool(const struct conf *c, struct once *once, unsigned char secret[SECRET_SIZE]);
 
 /* ---- parent.c: starts the roles, replaces those that die, reloads ---------------------------- */
 

@@ -182,6 +182,9 @@ static void check_target(struct findings *f, const struct form_conf *form, const
     if (t->kind == TARGET_MAILDIR || t->kind == TARGET_MBOX) {
         bool ok = t->kind == TARGET_MAILDIR ? maildir_check(t->path, why, sizeof why)
                                             : mbox_check(t->path, why, sizeof why);
+        if (ok && t->kind == TARGET_MAILDIR && form->junk != NULL) {
+            ok = maildir_check_folder(t->path, form->junk, why, sizeof why);
+        }
         if (ok) {
             remark(f, "ok", "form %s: %s can be written", form->name, t->text);
         } else {
@@ -319,6 +322,24 @@ static void check_seals(struct findings *f, const struct conf *c)
     stats_set(STAT_SEAL_EXPIRES, first);
 }
 
+static void check_spamlists(struct findings *f, const struct conf *c)
+{
+    char why[WHY];
+    for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        if (form->spam_word_count == 0 && form->spam_words_file == NULL) {
+            continue;
+        }
+        struct spamlist *l =
+            spamlist_load(form->spam_words, form->spam_word_count, form->spam_words_file, why, sizeof why);
+        if (l != NULL) {
+            remark(f, "ok", "form %s: %zu words and phrases of spam", form->name, spamlist_count(l));
+        } else {
+            problem(f, "form %s: %s", form->name, why);
+        }
+        spamlist_free(l);
+    }
+}
+
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
 {
     struct findings f = {.out = out, .kind = kind};
@@ -336,6 +357,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
         }
     }
     check_seals(&f, c);
+    check_spamlists(&f, c);
     make_spool_for_user(&f, c);
     check_as_user(&f, c);
     if (kind == CHECK_ONLINE && loaded) {

@@ -105,6 +105,9 @@ static void commit_lot(struct commits *c, struct submission **lot, size_t n)
         struct submission *s = lot[i];
         (s->once.again ? spool_begin_again : spool_begin)(c->spool, &s->draft, s->message.time,
                                                           s->message.ref, s->message.form);
+        if (s->message.spam) {
+            spool_mark_spam(c->spool, &s->draft);
+        }
         if (s->draft.error == 0 && !compose(c, s) && s->draft.error == 0) {
             s->draft.error = ENOMEM; /* the only way to fail that the file does not know of */
         }

@@ -130,6 +130,94 @@ static void finish_bridge(struct confread *r, const struct conf *c, const struct
     }
 }
 
+/* Without the "/" at its end. */
+static size_t path_len(const char *path)
+{
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
+    }
+    return len;
+}
+
+static bool same_path(const char *a, const char *b)
+{
+    size_t len = path_len(a);
+    return len == path_len(b) && strncmp(a, b, len) == 0;
+}
+
+/* POP3 knows no folders: what lay in one would never be seen. */
+static bool is_picked_up(const struct conf *c, const struct form_conf *f)
+{
+    for (const struct pickup *p = c->pickups; p != NULL; p = p->next) {
+        for (size_t i = 0; i < f->target_count; i++) {
+            const struct target *t = &f->targets[i];
+            if (t->kind == TARGET_MAILDIR && t->path != NULL && p->maildir != NULL &&
+                same_path(t->path, p->maildir)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool has_maildir(const struct form_conf *f)
+{
+    for (size_t i = 0; i < f->target_count; i++) {
+        if (f->targets[i].kind == TARGET_MAILDIR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_letter(const char *word)
+{
+    for (size_t len = strlen(word), at = 0; at < len;) {
+        uint32_t c;
+        at += utf8_next(word + at, len - at, &c);
+        if (utf8_in_word(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void finish_spam(struct confread *r, const struct conf *c, const struct confread_section *s,
+                        struct form_conf *f)
+{
+    if (confread_find(s, "junk") == NULL) {
+        f->junk = is_picked_up(c, f) ? NULL : confread_keep_text(r, ".Junk");
+    } else if (!has_maildir(f)) {
+        confread_mistake(r, line_of(s, "junk", NULL),
+                         "junk is a folder of a Maildir, and deliver names none: remove this");
+    }
+    if (f->token == TOKEN_OFF && f->proof_bits > 0) {
+        confread_mistake(r, line_of(s, "proof_bits", NULL),
+                         "proof_bits is work on a token: set token = optional or required, or remove this");
+    }
+    if (f->token == TOKEN_REQUIRED && f->spam == SPAM_OFF) {
+        confread_mistake(r, line_of(s, "token", NULL),
+                         "token is required and spam is off: set spam = mark or refuse, or token = optional");
+    }
+    for (size_t i = 0; i < f->honeypot_count; i++) {
+        for (size_t k = 0; k < f->required_count; k++) {
+            if (strcmp(f->honeypots[i], f->required[k]) == 0) {
+                confread_mistake(
+                    r, line_of(s, "honeypot", "required"),
+                    "honeypot: %s is a required field: people fill it in, so take it from one of the two",
+                    f->honeypots[i]);
+            }
+        }
+    }
+    for (size_t i = 0; i < f->spam_word_count; i++) {
+        if (!has_letter(f->spam_words[i])) {
+            confread_mistake(r, line_of(s, "spam_words", NULL),
+                             "spam_words: %s holds no letter and no digit: remove it", f->spam_words[i]);
+        }
+    }
+}
+
 static void finish_form(struct confread *r, const struct conf *c, const struct confread_section *s,
                         struct form_conf *f)
 {
@@ -144,6 +232,7 @@ static void finish_form(struct confread *r, const struct conf *c, const struct c
         confread_mistake(r, line_of(s, "sign_cert", NULL),
                          "sign_cert signs what is encrypted: add encrypt_to or remove this");
     }
+    finish_spam(r, c, s, f);
     if (f->max_body == 0) {
         f->max_body = c->max_body;
     } else if (f->max_body > c->max_body && c->max_body != 0) {

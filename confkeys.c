@@ -20,11 +20,11 @@ static const char *const kind_titles[] = {[BRIDGE] = "[bridge]",
 
 struct value;
 typedef void setter(struct value *v);
-static setter set_addresses, set_attach, set_bars, set_controls, set_dialect, set_flag, set_forms_at,
-    set_from, set_host, set_language, set_listen, set_listen_local, set_missing_origin, set_mode, set_names,
-    set_networks, set_number, set_origins, set_password, set_path, set_paths, set_pins, set_profile, set_rate,
-    set_redirects, set_reply_to, set_seconds, set_server, set_size, set_targets, set_template, set_text,
-    set_tls, set_type, set_url, set_user, set_words;
+static setter set_addresses, set_attach, set_bars, set_choice, set_controls, set_dialect, set_flag,
+    set_folder, set_forms_at, set_from, set_host, set_language, set_listen, set_listen_local,
+    set_missing_origin, set_mode, set_names, set_networks, set_number, set_origins, set_password, set_path,
+    set_paths, set_pins, set_profile, set_rate, set_redirects, set_reply_to, set_seconds, set_server,
+    set_size, set_targets, set_template, set_text, set_tls, set_type, set_url, set_user, set_words;
 
 struct setting {
     enum kind kind;
@@ -162,6 +162,26 @@ static const struct setting keys[] = {
      "the PEM file of the certificate that signs the encrypted mail", NULL, NULL},
     {FORM, "sign_key", set_path, ONE(form_conf, sign_key), NULL, "no signature",
      "the PEM file of its private key", NULL, NULL},
+    {FORM, "spam", set_choice, ONE(form_conf, spam), "mark", NULL,
+     "what becomes of a post that is taken for spam: mark, refuse or off", "mark refuse off", NULL},
+    {FORM, "spam_score", set_number, ONE(form_conf, spam_score), "5", NULL,
+     "the number of points from which a post is taken for spam", "1", "1000"},
+    {FORM, "junk", set_folder, ONE(form_conf, junk), NULL, ".Junk, or none where a [pickup] collects the Maildir",
+     "the folder of the Maildir for what is marked as spam, none for the inbox", NULL, NULL},
+    {FORM, "honeypot", set_words, LIST(form_conf, honeypots, honeypot_count), "_gotcha _honey bot-field botcheck", NULL,
+     "the names of fields that people do not see", NULL, NULL},
+    {FORM, "token", set_choice, ONE(form_conf, token), "optional", NULL,
+     "whether a post needs a token of this server: optional, required or off", "optional required off", NULL},
+    {FORM, "min_time", set_seconds, ONE(form_conf, min_time), "3s", NULL,
+     "the time that a person needs at least, from the token to the post", "0", "1h"},
+    {FORM, "proof_bits", set_number, ONE(form_conf, proof_bits), "0", NULL,
+     "the work that a browser must have done, as bits; 0 for none", "0", "24"},
+    {FORM, "max_links", set_number, ONE(form_conf, max_links), "3", NULL,
+     "the number of links that a post may hold", "0", "1000"},
+    {FORM, "spam_words", set_words, LIST(form_conf, spam_words, spam_word_count), NULL, "none",
+     "the words that point to spam", NULL, NULL},
+    {FORM, "spam_words_file", set_path, ONE(form_conf, spam_words_file), NULL, "none",
+     "a file with such words and phrases, one a line", NULL, NULL},
 
     {FIELD, "name", set_text, ONE(rule, name), NULL, "NAME of the section",
      "the name of the field as it is sent", NULL, NULL},
@@ -323,6 +343,33 @@ static void set_flag(struct value *v)
         wrong(v, v->text, "is neither yes nor no");
     }
     store_flag(v, yes);
+}
+
+/* One of the words in key->min, kept as its number there: an enum in the same order. */
+static void set_choice(struct value *v)
+{
+    uint32_t number = 0;
+    size_t len = strlen(v->text);
+    for (const char *word = v->key->min; *word != '\0'; number++) {
+        size_t n = strcspn(word, " ");
+        if (n == len && strncmp(word, v->text, n) == 0) {
+            memcpy(member(v), &number, sizeof(number));
+            return;
+        }
+        word += n + (word[n] == ' ');
+    }
+    wrong(v, v->text, "is none of these: %s", v->key->min);
+}
+
+static void set_folder(struct value *v)
+{
+    if (strcmp(v->text, "none") == 0) {
+        return;
+    }
+    if (!value_folder(v->text)) {
+        wrong(v, v->text, "is not the name of a folder in a Maildir, such as .Junk, nor none");
+    }
+    store_text(v);
 }
 
 static void set_profile(struct value *v)

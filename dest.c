@@ -251,6 +251,7 @@ static void try_mailbox(struct dest *d, struct job **lot, size_t n)
         if (looked_up(r, lot[i]->name, error, &st, &parcels[count].size)) {
             parcels[count].name = lot[i]->name;
             parcels[count].from = lot[i]->form->from;
+            parcels[count].folder = spool_name_spam(lot[i]->name) ? lot[i]->form->junk : NULL;
             jobs[count++] = lot[i];
         }
     }

@@ -22,6 +22,7 @@ static bool answer_get(struct http_request *r)
     struct buf *page = request_new_page();
     r->json = false;
     if (page != NULL && r->form != NULL && r->http->conf->demo) {
+        screen_offer(r, &style);
         page_demo(page, &style);
     } else if (page != NULL) {
         page_about(page, &style, r->http->conf);
@@ -52,12 +53,47 @@ static bool answer_script(struct http_request *r)
     return request_answer(r, 200, script, NULL, NULL);
 }
 
-/* Is this "NAME.js" of a form? */
-static const struct form_conf *form_of_script(const struct conf *c, const char *name)
+static bool begin_script(struct http_request *r, bool get)
 {
-    static const char ending[] = ".js";
-    size_t len = strlen(name), tail = sizeof ending - 1;
-    return len > tail && strcmp(name + len - tail, ending) == 0 ? conf_form(c, name, len - tail) : NULL;
+    return get ? answer_script(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
+}
+
+static bool begin_token(struct http_request *r, const char *method, bool get)
+{
+    if (strcmp(method, "OPTIONS") == 0) {
+        return screen_token_preflight(r);
+    }
+    return get ? screen_token(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD, OPTIONS");
+}
+
+static bool begin_form(struct http_request *r, const char *method, bool get)
+{
+    if (strcmp(method, "POST") == 0) {
+        return submit_begin(r);
+    }
+    if (strcmp(method, "OPTIONS") == 0) {
+        return cors_preflight(r);
+    }
+    return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD, POST, OPTIONS");
+}
+
+/* What stands behind "/f/NAME", where the config has that form; sets r->form. NULL: nothing is there. */
+static const char *find_form(struct http_request *r, const char *url)
+{
+    static const char *const ours[] = {"", ".js", "/token"};
+    if (strncmp(url, "/f/", 3) != 0) {
+        return NULL;
+    }
+    const char *name = url + 3;
+    size_t len = strcspn(name, "./");
+    const struct form_conf *form = conf_form(r->http->conf, name, len);
+    for (size_t i = 0; form != NULL && i < COUNT(ours); i++) {
+        if (strcmp(name + len, ours[i]) == 0) {
+            r->form = form;
+            return ours[i];
+        }
+    }
+    return NULL;
 }
 
 static bool begin_request(struct http_request *r, const char *url, const char *method)
@@ -69,27 +105,14 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
         r->form = r->http->conf->demo ? r->http->conf->forms : NULL;
         return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
     }
-    const struct form_conf *script = NULL;
-    if (strncmp(url, "/f/", 3) == 0) {
-        r->form = conf_form(r->http->conf, url + 3, strlen(url + 3));
-        script = form_of_script(r->http->conf, url + 3);
-    }
-    if (script != NULL) {
-        r->form = script;
-        r->language = request_language(r);
-        return get ? answer_script(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
-    }
-    if (r->form == NULL) {
+    const char *what = find_form(r, url);
+    if (what == NULL) {
         return request_refuse(r, 404, NULL);
     }
     r->language = request_language(r); /* the form's config may name it */
-    if (strcmp(method, "POST") == 0) {
-        return submit_begin(r);
-    }
-    if (strcmp(method, "OPTIONS") == 0) {
-        return cors_preflight(r);
-    }
-    return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD, POST, OPTIONS");
+    return what[0] == '.'   ? begin_script(r, get)
+           : what[0] == '/' ? begin_token(r, method, get)
+                            : begin_form(r, method, get);
 }
 
 /* A request with a body is judged by its head, so that a refusal need not wait for the body; libmicrohttpd then closes
@@ -187,7 +210,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
 struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log,
-                        struct limit *limit)
+                        struct limit *limit, const unsigned char *secret)
 {
     struct http *h = calloc(1, sizeof *h);
     if (h == NULL) {
@@ -198,6 +221,7 @@ struct http *http_start(const struct conf *c, struct spool *s, int wake, int sig
     h->limit = limit;
     h->pid = getpid();
     h->commits = commit_start(s, wake, signer, log);
+    h->token_secret = secret;
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
     h->daemon =
         h->commits == NULL

@@ -10,6 +10,11 @@
  *     renamed or linked into new/        the whole message    finds it in new/, syncs, is done
  *     moved on to cur/ by a reader       the whole message    delivers it again, same Message-ID
  *
+ * A Maildir++ folder (https://www.courier-mta.org/imap/README.maildirquota.html) is a directory like .Junk in the
+ * Maildir, a Maildir itself with an empty file `maildirfolder`. One that is missing, because no mail went there yet or
+ * its owner has deleted it, is made; its name is synced with each delivery, as nobody knows whether an earlier one came
+ * so far.
+ *
  * mbox: what was appended when the machine died stays, cut or whole, and the message is appended again behind
  * it. Every other failure takes off again what was appended.
  *
@@ -169,6 +174,21 @@ bool maildir_check(const char *path, char *why, size_t why_size)
     return ok;
 }
 
+bool maildir_check_folder(const char *path, const char *folder, char *why, size_t why_size)
+{
+    static const char *const parts[] = {"/tmp", "/new", ""};
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        char whole[PATH_MAX];
+        bool fits = text_fmt(whole, sizeof whole, "%s/%s%s", path, folder, parts[i]);
+        if (!fits || (faccessat(AT_FDCWD, whole, W_OK | X_OK, AT_EACCESS) != 0 && errno != ENOENT)) {
+            int error = fits ? errno : ENAMETOOLONG;
+            text_fmt(why, why_size, "Maildir %s: %s; %s", whole, strerror(error), remedy(error));
+            return false;
+        }
+    }
+    return true;
+}
+
 /* <seconds>.R<receipt>.<hostname>,S=<size>: unique, because the receipt is. `/` and `:` escaped as the
  * Maildir specification says (https://cr.yp.to/proto/maildir.html), `,` because our own size follows one. */
 static bool maildir_name(char *out, size_t size, const char *hostname, const struct parcel *p)
@@ -195,6 +215,7 @@ static bool maildir_name(char *out, size_t size, const char *hostname, const str
 
 struct maildir {
     const char *path;
+    int root, folder; /* folder: -1 for the inbox */
     int tmp, new;
 };
 
@@ -269,46 +290,118 @@ static void deliver_one(struct maildir *m, const char *hostname, struct spool *s
     }
 }
 
-static bool maildir_open(struct maildir *m, const char *path)
+static void close_dir(int fd)
 {
-    *m = (struct maildir){.path = path, .tmp = -1, .new = -1};
-    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) {
-        return false;
-    }
-    m->tmp = openat(dir, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    m->new = m->tmp < 0 ? -1 : openat(dir, "new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int error = errno;
-    close(dir);
-    if (m->new < 0 && m->tmp >= 0) {
-        close(m->tmp);
+    if (fd >= 0) {
+        close(fd);
     }
     errno = error;
+}
+
+static int open_dir(int at, const char *name)
+{
+    return at < 0 ? -1 : openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Makes what is missing of it; not synced. */
+static int open_folder(int maildir, const char *name)
+{
+    static const char *const parts[] = {"tmp", "new", "cur"};
+    bool created = false;
+    int folder = open_dir(maildir, name);
+    if (folder < 0 && errno == ENOENT) {
+        folder = open_or_make(maildir, name, &created);
+    }
+    bool ok = folder >= 0;
+    for (size_t i = 0; i < COUNT(parts) && ok; i++) {
+        ok = mkdirat(folder, parts[i], 0700) == 0 || errno == EEXIST;
+    }
+    int sign = !ok ? -1 : openat(folder, "maildirfolder", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    close_dir(sign);
+    if (sign < 0) {
+        close_dir(folder);
+        return -1;
+    }
+    return folder;
+}
+
+static void maildir_close(struct maildir *m)
+{
+    close_dir(m->new);
+    close_dir(m->tmp);
+    close_dir(m->folder);
+    close_dir(m->root);
+}
+
+/* folder: NULL for the inbox. false: errno says why, and nothing is open. */
+static bool maildir_open(struct maildir *m, const char *path, const char *folder)
+{
+    *m = (struct maildir){.path = path, .tmp = -1, .new = -1, .folder = -1};
+    m->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    m->folder = folder == NULL || m->root < 0 ? -1 : open_folder(m->root, folder);
+    int parent = folder == NULL ? m->root : m->folder;
+    m->tmp = open_dir(parent, "tmp");
+    m->new = m->tmp < 0 ? -1 : open_dir(parent, "new");
+    if (m->new < 0) {
+        maildir_close(m);
+    }
     return m->new >= 0;
+}
+
+static bool maildir_sync(const struct maildir *m)
+{
+    return fsync(m->new) == 0 && (m->folder < 0 || (fsync(m->folder) == 0 && fsync(m->root) == 0));
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Those of the parcels that go to this folder. */
+static void deliver_to(const char *path, const char *folder, const char *hostname, struct spool *s,
+                       struct parcel *parcels, size_t n)
+{
+    struct maildir m;
+    bool opened = maildir_open(&m, path, folder);
+    int error = errno;
+    for (size_t i = 0; i < n; i++) {
+        if (!same_folder(parcels[i].folder, folder)) {
+            continue;
+        }
+        if (opened) {
+            deliver_one(&m, hostname, s, &parcels[i]);
+        } else {
+            fail(&parcels[i].result, "cannot open Maildir", path, error);
+        }
+    }
+    /* Those found there already, too: the try that put them there may have died before its sync. */
+    if (opened && !maildir_sync(&m)) {
+        error = errno;
+        for (size_t i = 0; i < n; i++) {
+            if (same_folder(parcels[i].folder, folder) && parcels[i].result.outcome == OUTCOME_DONE) {
+                fail(&parcels[i].result, "cannot sync Maildir", path, error);
+            }
+        }
+    }
+    if (opened) {
+        maildir_close(&m);
+    }
 }
 
 void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
                      size_t n)
 {
-    struct maildir m;
-    if (!maildir_open(&m, path)) {
-        fail_all(parcels, n, "cannot open Maildir", path, errno);
-        return;
-    }
     for (size_t i = 0; i < n; i++) {
-        deliver_one(&m, hostname, s, &parcels[i]);
-    }
-    /* Those found there already, too: the try that put them there may have died before its sync. */
-    if (fsync(m.new) != 0) {
-        int error = errno;
-        for (size_t i = 0; i < n; i++) {
-            if (parcels[i].result.outcome == OUTCOME_DONE) {
-                fail(&parcels[i].result, "cannot sync Maildir", path, error);
-            }
+        bool first = true; /* of its folder */
+        for (size_t k = 0; k < i && first; k++) {
+            first = !same_folder(parcels[k].folder, parcels[i].folder);
+        }
+        if (first) {
+            deliver_to(path, parcels[i].folder, hostname, s, parcels, n);
         }
     }
-    close(m.new);
-    close(m.tmp);
 }
 
 /* ---- mbox ------------------------------------------------------------------------------------ */

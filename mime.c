@@ -329,6 +329,19 @@ static void put_to(const struct message *m, struct buf *head, struct buf *line)
     put_line(head, "To", line);
 }
 
+/* The names under which mail programs and filters know it. */
+static void put_spam(const struct message *m, struct buf *head, struct buf *line)
+{
+    if (m->spam) {
+        encode_header(head, "X-Spam-Flag", "YES");
+    }
+    if (m->spam_score > 0) {
+        buf_fmt(line, "%u", m->spam_score);
+        put_line(head, "X-Spam-Score", line);
+        encode_header(head, "X-Spam-Reason", m->spam_why);
+    }
+}
+
 /* Everything but the Content- fields. */
 static void put_head(const struct message *m, struct buf *head)
 {
@@ -348,6 +361,7 @@ static void put_head(const struct message *m, struct buf *head)
     encode_header(head, "Auto-Submitted", "auto-generated"); /* RFC 3834: no vacation notices, please */
     encode_header(head, "X-Formbridge-Form", m->form);
     encode_header(head, "X-Formbridge-Ref", m->ref);
+    put_spam(m, head, &line);
     encode_header(head, "MIME-Version", "1.0");
     buf_free(&line);
 }

@@ -146,7 +146,8 @@ struct refill {
     const struct page_style *style;
     struct form *typed;
     const struct page_error *errors;
-    size_t count; /* of errors */
+    size_t count;   /* of errors */
+    enum word list; /* heading of the errors */
 };
 
 /* One control to write. */
@@ -297,10 +298,36 @@ static void put_row(const struct refill *r, const struct input *in)
     buf_str(r->out, "</div>\n");
 }
 
+static void put_hidden(struct buf *out, struct span name, struct span value)
+{
+    buf_str(out, "<input type=\"hidden\"");
+    html_attribute(out, "name", name);
+    html_attribute(out, "value", value);
+    buf_str(out, ">\n");
+}
+
+static void put_token(struct buf *out, const struct page_style *s)
+{
+    if (s->token != NULL) {
+        put_hidden(out, span_text(TOKEN_FIELD), span_text(s->token));
+    }
+}
+
+/* A honeypot belongs to the page it came from. A token, and the proof that belongs to it, are kept unless there is a
+ * new one. */
+static bool is_left_out(const struct refill *r, const struct field *field)
+{
+    bool token = buf_equal(&field->name, TOKEN_FIELD) || buf_equal(&field->name, TOKEN_PROOF_FIELD);
+    return spam_is_control(r->style->form, field) && (!token || r->style->token != NULL);
+}
+
 static void put_typed(const struct refill *r)
 {
     for (size_t i = 0; i < form_count(r->typed); i++) {
         const struct field *field = form_field(r->typed, i);
+        if (is_left_out(r, field)) {
+            continue;
+        }
         struct input in = {.id = i, .name = span_of(&field->name), .file = field->file, .again = field->file};
         if (field->file) {
             in.filename = span_of(&field->filename);
@@ -308,10 +335,7 @@ static void put_typed(const struct refill *r)
             in.value = span_of(&field->value);
         }
         if (is_hidden(r, field)) {
-            buf_str(r->out, "<input type=\"hidden\"");
-            html_attribute(r->out, "name", in.name);
-            html_attribute(r->out, "value", in.value);
-            buf_str(r->out, ">\n");
+            put_hidden(r->out, in.name, in.value);
         } else {
             put_row(r, &in);
         }
@@ -349,6 +373,7 @@ static void put_refill(const struct refill *r)
     buf_str(r->out, " action=\"/f/");
     html_str(r->out, r->style->form->name);
     buf_str(r->out, "\">\n");
+    put_token(r->out, r->style);
     put_typed(r);
     put_missing(r);
     buf_str(r->out, "<button type=\"submit\">");
@@ -360,7 +385,7 @@ static void put_refill(const struct refill *r)
 static void put_summary(const struct refill *r, bool linked)
 {
     buf_str(r->out, "<div class=\"list\" role=\"alert\">\n<h2>");
-    html_str(r->out, say(r, W_INVALID_LIST));
+    html_str(r->out, say(r, r->list));
     buf_str(r->out, "</h2>\n<ul>\n");
     for (size_t i = 0; i < r->count; i++) {
         const struct page_error *e = &r->errors[i];
@@ -395,18 +420,30 @@ static bool fits(struct form *typed)
     return true;
 }
 
+static void put_again(const struct refill *r, enum frame_mark mark, enum word title, enum word lead)
+{
+    bool again = fits(r->typed);
+    frame_open(r->out, r->style, mark, form_title(r->style->form), span_text(say(r, title)));
+    html_paragraph(r->out, NULL, say(r, again ? lead : W_INVALID_LOST));
+    put_summary(r, again);
+    if (again) {
+        put_refill(r);
+    }
+    frame_close(r->out);
+}
+
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
                   const struct page_error *errors, size_t count)
 {
-    struct refill r = {.out = out, .style = s, .typed = typed, .errors = errors, .count = count};
-    bool again = fits(typed);
-    frame_open(out, s, MARK_NONE, form_title(s->form), span_text(say(&r, W_INVALID)));
-    html_paragraph(out, NULL, say(&r, again ? W_INVALID_LEAD : W_INVALID_LOST));
-    put_summary(&r, again);
-    if (again) {
-        put_refill(&r);
-    }
-    frame_close(out);
+    const struct refill r = {out, s, typed, errors, count, W_INVALID_LIST};
+    put_again(&r, MARK_NONE, W_INVALID, W_INVALID_LEAD);
+}
+
+void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
+               const struct page_error *errors, size_t count)
+{
+    const struct refill r = {out, s, typed, errors, count, W_SPAM_LIST};
+    put_again(&r, MARK_STOP, W_SPAM, W_SPAM_LEAD);
 }
 
 /* ---- The demo's order form ------------------------------------------------------------------- */
@@ -458,6 +495,7 @@ void page_demo(struct buf *out, const struct page_style *s)
     buf_str(out, "<form method=\"post\" enctype=\"multipart/form-data\" action=\"/f/");
     html_str(out, s->form->name);
     buf_str(out, "\">\n");
+    put_token(out, s);
     put_demo_field(out, s, "name", W_DEMO_NAME, WORDS_COUNT, "input");
     buf_str(out, " type=\"text\" autocomplete=\"name\">\n</div>\n");
     put_demo_field(out, s, "email", W_DEMO_EMAIL, W_DEMO_EMAIL_HINT, "input");
@@ -557,4 +595,11 @@ void page_json_refusal(struct buf *out, const struct page_style *s, unsigned sta
     const struct page_error error = {.code = refusal_code(status),
                                      .message = either(why->what, either(why->detail, usual))};
     page_json_error(out, error.message, &error, 1);
+}
+
+void page_json_token(struct buf *out, const struct form_conf *f, const char *token)
+{
+    buf_str(out, "{\"token\":");
+    page_json_string(out, token);
+    buf_fmt(out, ",\"bits\":%u,\"min_time\":%u}\n", f->proof_bits, f->min_time);
 }

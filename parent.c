@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -74,6 +73,7 @@ struct parent {
     struct bound *bound;
     struct once *once; /* all fronts', old and new ones together */
     struct limit *limit;
+    unsigned char token_secret[SECRET_SIZE];
     struct stat resolver; /* /etc/resolv.conf, as the courier knows it */
     int signals;
     bool leaving;
@@ -273,6 +273,7 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
     g->set.once = p->once;
     g->set.limit = p->limit;
     g->set.fronts = front_count(conf);
+    g->set.token_secret = p->token_secret;
     g->groups = group_count(conf);
     g->count = 2 + g->set.fronts + (unsigned)(g->groups - 3);
     g->roles = calloc(g->count, sizeof *g->roles);
@@ -742,38 +743,6 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Removes what an earlier run left half-written, unless the courier of another run still has the spool. */
-static void sweep_spool(struct spool *s)
-{
-    int lock = openat(s->root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        size_t removed = spool_sweep(s);
-        if (removed > 0) {
-            log_info("removed %zu unfinished submissions of an earlier run: none had been answered", removed);
-        }
-    }
-}
-
-/* What is to be done in the spool before the first front starts, in a process of its own that may touch nothing else.
- */
-static void prepare_spool(const struct conf *c, struct once *once)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        char why[REASON_SIZE];
-        struct spool s;
-        if (sandbox_user(c->user, why, sizeof why) && spool_open(&s, c->spool, why, sizeof why)) {
-            sweep_spool(&s);
-            if (!oncelog_load(once, s.root, time(NULL), why, sizeof why)) {
-                log_warn("%s", why);
-            }
-        }
-        _exit(EX_OK);
-    }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-    }
-}
-
 int parent_run(struct conf *c)
 {
     struct parent p = {.signals = open_signals(),
@@ -797,7 +766,13 @@ int parent_run(struct conf *c)
         close_unused(&p);
         return EX_UNAVAILABLE;
     }
-    prepare_spool(c, p.once);
+    if (!prepare_spool(c, p.once, p.token_secret)) {
+        log_error("cannot prepare the spool: %s", strerror(errno));
+        free_generation(p.current);
+        p.current = NULL;
+        close_unused(&p);
+        return EX_OSERR;
+    }
     if (stat("/etc/resolv.conf", &p.resolver) != 0) {
         p.resolver = (struct stat){.st_ino = 0};
     }

@@ -257,6 +257,7 @@ static void print_line(const struct listing *l, const struct entry *e, unsigned 
            e->ref, e->held ? "held" : "queued", age, e->form, size_of(l->spool, e), tries);
     queue_print(stdout, target);
     fputs(!l->pretty ? "\t" : *target != '\0' ? ": " : "", stdout);
+    fputs(spool_name_spam(e->name) ? "(spam) " : "", stdout);
     print_cut(stdout, reason, l->pretty ? REASON_WIDTH : SIZE_MAX);
     putchar('\n');
 }
@@ -312,7 +313,7 @@ static void list_json(const struct listing *l, const struct entry *e)
            ",\"size\":%" PRIu64 ",\"held\":",
            e->ref, e->name, e->form, e->held ? "held" : "queued", e->time, size_of(l->spool, e));
     print_json(e->held ? held_reason(&st) : NULL);
-    fputs(",\"targets\":[", stdout);
+    printf(",\"spam\":%s,\"targets\":[", spool_name_spam(e->name) ? "true" : "false");
     const char *comma = "";
     for (const struct state_target *t = st.targets; t != NULL; t = t->next) {
         if (t->done || needs(l->conf, e, t)) {
@@ -406,6 +407,9 @@ static int show(const struct conf *c, const struct spool *s, const struct entry 
     read_state(c, s, e, &st);
     printf("receipt: %s\nform: %s\nstate: %s\nfile: %s/%s\n", e->ref, e->form, e->held ? "held" : "queued",
            e->held ? "held" : "queue", e->name);
+    if (spool_name_spam(e->name)) {
+        puts("spam: marked; in a Maildir it goes to the Junk folder");
+    }
     if (e->held) {
         fputs("held because: ", stdout);
         queue_print(stdout, held_reason(&st));

@@ -86,18 +86,20 @@ static void set_signals(bool blocked)
     sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
-/* Forked with everything, a role keeps only what is its own: hashes of other mailboxes, sessions of other servers. */
-static void forget(const struct set *s, const struct pickup *mine, bool sessions)
+/* Forked with everything, a role keeps only what is its own. front: sessions and the secret of the tokens are for those
+ * alone. mine: whose password hash stays. */
+static void forget(const struct set *s, const struct pickup *mine, bool front)
 {
     for (const struct pickup *p = s->conf->pickups; p != NULL; p = p->next) {
         if (p != mine) {
             explicit_bzero(p->password, strlen(p->password));
         }
     }
-    if (!sessions) {
+    if (!front) {
         tls_cache_free(s->cache);
         once_free(s->once);
         limit_free(s->limit);
+        explicit_bzero(s->token_secret, SECRET_SIZE);
     }
 }
 
@@ -272,6 +274,18 @@ static void load_seals(const struct conf *c)
     }
 }
 
+/* The words that a form's owner has listed. */
+static void load_spamlists(const struct conf *c)
+{
+    char why[WHY];
+    for (struct form_conf *f = c->forms; f != NULL; f = f->next) {
+        f->spamlist = spamlist_load(f->spam_words, f->spam_word_count, f->spam_words_file, why, sizeof why);
+        if (f->spamlist == NULL) {
+            give_up(why);
+        }
+    }
+}
+
 _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
 {
     char why[WHY];
@@ -282,6 +296,7 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
     set_signals(true);
     forget(s, NULL, true);
     load_seals(s->conf);
+    load_spamlists(s->conf);
     become_user(s);
     if (!spool_open(&spool, s->conf->spool, why, sizeof why)) {
         give_up(why);
@@ -295,6 +310,7 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
                       .cache = s->cache,
                       .peers = s->peers,
                       .limit = s->limit,
+                      .token_secret = s->token_secret,
                       .mail_signer = s->signer[roles_link(s, CLIENT_COMMIT, number)][0],
                       .number = number,
                       .wake = s->wake[1],
@@ -371,7 +387,9 @@ static void allow_targets(struct path_list *l, const struct conf *c)
         for (size_t i = 0; i < f->target_count; i++) {
             const struct target *t = &f->targets[i];
             if (t->kind == TARGET_MAILDIR) {
-                allow_path(l, t->path, ALLOW_READ | ALLOW_DROP, true);
+                unsigned folders =
+                    f->junk != NULL ? ALLOW_FOLDERS : 0; /* its owner may delete the Junk folder */
+                allow_path(l, t->path, ALLOW_READ | ALLOW_DROP | folders, true);
             } else if (t->kind == TARGET_MBOX) {
                 allow_parent(l, t->path);
             }

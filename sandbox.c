@@ -85,6 +85,9 @@ static uint64_t fs_rights(unsigned allow)
         rights |= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
                   LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER | FS_TRUNCATE;
     }
+    if (allow & ALLOW_FOLDERS) {
+        rights |= LANDLOCK_ACCESS_FS_MAKE_DIR;
+    }
     return rights;
 }
 

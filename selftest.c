@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
@@ -23,6 +24,15 @@ enum {
     LOOK_EVERY = 200,     /* milliseconds */
     ANSWER_MAX = 1 << 16, /* bytes */
     EXIT_HELD = 1,
+};
+
+struct visit {
+    const struct conf *conf;
+    const struct form_conf *form;
+    const struct endpoint *tls; /* where the server is; NULL: dial is there already */
+    struct dial *dial;
+    unsigned char pin[32];                   /* of the server's key */
+    unsigned char token_secret[SECRET_SIZE]; /* of the server */
 };
 
 struct answer {
@@ -52,9 +62,25 @@ static void put_field(struct buf *out, const char *name, const char *value)
     put_escaped(out, value);
 }
 
-/* The time makes it another submission than the last one, not a visitor's second click. */
-static void put_body(struct buf *out, const struct form_conf *form)
+/* As old as the form wants it, and with the work done: what is to be tested is the way of a mail. */
+static void put_token(struct buf *out, const struct visit *v)
 {
+    unsigned char random[TOKEN_RANDOM];
+    char token[TOKEN_LEN + 1], proof[TOKEN_PROOF_MAX + 1];
+    const struct token_key key = {v->token_secret, v->form->name};
+    if (v->form->token == TOKEN_OFF || getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return;
+    }
+    token_make(token, &key, time(NULL) - (int64_t)v->form->min_time, random);
+    token_prove(token, v->form->proof_bits, proof);
+    put_field(out, TOKEN_FIELD, token);
+    put_field(out, TOKEN_PROOF_FIELD, proof);
+}
+
+/* The time makes it another submission than the last one, not a visitor's second click. */
+static void put_body(struct buf *out, const struct visit *v)
+{
+    const struct form_conf *form = v->form;
     char mark[96];
     text_fmt(mark, sizeof mark, "sent by the command \"formbridge test\", %lld", (long long)time(NULL));
     for (size_t i = 0; i < form->required_count; i++) {
@@ -62,18 +88,20 @@ static void put_body(struct buf *out, const struct form_conf *form)
         put_field(out, form->required[i], mail ? form->from : "formbridge test");
     }
     put_field(out, "formbridge-test", mark);
+    put_token(out, v);
 }
 
-static void put_request(struct buf *out, const struct conf *c, const struct form_conf *form)
+static void put_request(struct buf *out, const struct visit *v)
 {
+    const struct form_conf *form = v->form;
     struct buf body;
     buf_init(&body, SIZE_MAX / 2);
-    put_body(&body, form);
+    put_body(&body, v);
     buf_fmt(out,
             "POST /f/%s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nConnection: close\r\n"
             "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
-            form->name, c->hostname, body.len);
-    if (conf_listen(c, ENDPOINT_TLS) == NULL) { /* nothing else would be believed there */
+            form->name, v->conf->hostname, body.len);
+    if (v->tls == NULL) { /* nothing else would be believed there */
         buf_str(out, "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n");
     }
     if (form->origin_count > 0) {
@@ -162,17 +190,13 @@ static bool own_address(const struct endpoint *e, char *text, size_t size, uint1
     return inet_ntop(AF_INET6, &a, text, (socklen_t)size) != NULL;
 }
 
-static struct dial *dial_tls(const struct conf *c, const struct endpoint *e, unsigned char pin[32], char *why,
-                             size_t why_size)
+static struct dial *dial_tls(struct visit *v, char *why, size_t why_size)
 {
     char address[INET6_ADDRSTRLEN];
-    struct mailhost self = {.server = address,
-                            .tls_name = c->hostname,
-                            .pins = (unsigned char(*)[32])pin,
-                            .pin_count = 1,
-                            .pin_only = true};
-    if (!own_address(e, address, sizeof address, &self.port)) {
-        text_fmt(why, why_size, "%s is no address", e->text);
+    struct mailhost self = {
+        .server = address, .tls_name = v->conf->hostname, .pins = &v->pin, .pin_count = 1, .pin_only = true};
+    if (!own_address(v->tls, address, sizeof address, &self.port)) {
+        text_fmt(why, why_size, "%s is no address", v->tls->text);
         return NULL;
     }
     return dial_host(&self, NULL, SERVER_WAIT, why, why_size);
@@ -190,13 +214,13 @@ static struct dial *dial_plain(struct endpoint e, char *why, size_t why_size)
     return dial_local(&t, SERVER_WAIT, why, why_size);
 }
 
-/* Closes d. false: why says what happened instead of an answer. */
-static bool ask(const struct conf *c, const struct form_conf *form, struct dial *d, struct answer *a,
-                char *why, size_t why_size)
+/* Closes v->dial. false: why says what happened instead of an answer. */
+static bool ask(struct visit *v, struct answer *a, char *why, size_t why_size)
 {
+    struct dial *d = v->dial;
     struct buf request;
     buf_init(&request, SIZE_MAX / 2);
-    put_request(&request, c, form);
+    put_request(&request, v);
     dial_deadline(d, SERVER_WAIT);
     bool ok =
         buf_ok(&request) && dial_put(d, request.data, request.len) && dial_flush(d) && read_answer(d, a);
@@ -221,18 +245,16 @@ static bool find_receipt(struct buf *body, char ref[REF_SIZE])
     return text_fmt(ref, REF_SIZE, "%.*s", REF_LEN, id + sizeof before - 1);
 }
 
-/* d: the server, or NULL: it is to be reached at tls. */
-static int submit(const struct conf *c, const struct form_conf *form, struct dial *d,
-                  const struct endpoint *tls, unsigned char pin[32], char ref[REF_SIZE])
+static int submit(struct visit *v, char ref[REF_SIZE])
 {
     char why[REASON_SIZE];
     struct answer a = {.status = 0};
     int code = EX_UNAVAILABLE;
     buf_init(&a.body, ANSWER_MAX + 1);
-    if (d == NULL) {
-        d = dial_tls(c, tls, pin, why, sizeof why);
+    if (v->dial == NULL) {
+        v->dial = dial_tls(v, why, sizeof why);
     }
-    if (d == NULL || !ask(c, form, d, &a, why, sizeof why)) {
+    if (v->dial == NULL || !ask(v, &a, why, sizeof why)) {
         fprintf(stderr, "formbridge: the server does not answer: %s\n", why);
     } else if (a.status != 200 || !find_receipt(&a.body, ref)) {
         fprintf(stderr, "formbridge: the server answered %u: ", a.status);
@@ -362,7 +384,14 @@ int selftest_run(const struct conf *c, const char *form_name)
         return EX_NOPERM;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* also in a pipe: a line when it is true */
-    int code = submit(c, form, d, tls, chain.spki_sha256, ref);
+    struct visit v = {.conf = c, .form = form, .tls = tls, .dial = d};
+    memcpy(v.pin, chain.spki_sha256, sizeof v.pin);
+    if (!secret_load(s.root, TOKEN_SECRET_FILE, v.token_secret)) {
+        fprintf(stderr, "formbridge: warning: cannot read %s/%s: %s\n", c->spool, TOKEN_SECRET_FILE,
+                strerror(errno));
+    }
+    int code = submit(&v, ref);
+    explicit_bzero(&v, sizeof v);
     if (code == EX_OK) {
         code = follow(&s, form, ref);
     }

@@ -386,7 +386,7 @@ struct serve *serve_start(struct front *f)
                                .acme = f->acme};
     tls_policy_init(&s->env.policy, f->chain, sign, &s->env);
     s->env.epoll = epoll_create1(EPOLL_CLOEXEC);
-    s->env.http = http_start(c, f->spool, f->wake, f->mail_signer, &f->once, f->limit);
+    s->env.http = http_start(c, f->spool, f->wake, f->mail_signer, &f->once, f->limit, f->token_secret);
     if (s->listeners == NULL || s->env.epoll < 0 || s->env.http == NULL) {
         return NULL; /* the process ends: nothing to take back */
     }

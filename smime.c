@@ -108,12 +108,21 @@ static bool is_named(const struct header_field *f, const char *name)
     return f->name == strlen(name) && strncasecmp(f->at, name, f->name) == 0;
 }
 
-/* What a mail host and a mailbox must see. It tells who wrote to whom and when, and nothing of a visitor:
- * even the Received line, with his address, stays inside. */
+/* What a mail host and a mailbox must see. It tells who wrote to whom and when and whether it looks like
+ * spam, and nothing of a visitor: even the Received line, with his address, stays inside. */
 static bool stays_outside(const struct header_field *f)
 {
     static const char *const names[] = {
-        "From", "To", "Date", "Message-ID", "Auto-Submitted", "X-Formbridge-Form", "X-Formbridge-Ref",
+        "From",
+        "To",
+        "Date",
+        "Message-ID",
+        "Auto-Submitted",
+        "X-Formbridge-Form",
+        "X-Formbridge-Ref",
+        "X-Spam-Flag",
+        "X-Spam-Score",
+        "X-Spam-Reason",
     };
     for (size_t i = 0; i < COUNT(names); i++) {
         if (is_named(f, names[i])) {

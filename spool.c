@@ -8,7 +8,7 @@
  *     lock               flock(2)ed by the courier
  *     wake               a FIFO: a byte in it asks the courier to try everything now
  *
- *     NAME = 20261121T235216Z.7K2M-Q9XD-4TRW.FORM   time (UTC), receipt, form
+ *     NAME = 20261121T235216Z.7K2M-Q9XD-4TRW.FORM   time (UTC), receipt, form; .spam behind it if taken for that
  *
  * What a crash or a power cut leaves, and what becomes of it. "Answered": may the visitor have seen success?
  *
@@ -297,6 +297,14 @@ static void put_time(char *out, size_t size, int64_t time)
              d.second);
 }
 
+static const char spam_suffix[] = ".spam";
+
+bool spool_name_spam(const char *name)
+{
+    size_t len = strlen(name), suffix = sizeof spam_suffix - 1;
+    return len > suffix && strcmp(name + len - suffix, spam_suffix) == 0;
+}
+
 bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char *form)
 {
     size_t len = strnlen(name, SPOOL_NAME_SIZE);
@@ -312,10 +320,11 @@ bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char 
     memcpy(ref, name + TIME_LEN + 1, REF_LEN);
     ref[REF_LEN] = '\0';
     const char *rest = name + TIME_LEN + 1 + REF_LEN + 1;
-    if (strspn(rest, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(rest)) {
+    size_t form_len = strspn(rest, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+    if (form_len == 0 || (rest[form_len] != '\0' && strcmp(rest + form_len, spam_suffix) != 0)) {
         return false;
     }
-    return text_copy(form, FORM_NAME_MAX + 1, rest);
+    return text_fmt(form, FORM_NAME_MAX + 1, "%.*s", (int)form_len, rest);
 }
 
 size_t spool_count(int directory)
@@ -399,6 +408,21 @@ void spool_begin(struct spool *s, struct draft *d, int64_t time, const char *ref
 void spool_begin_again(struct spool *s, struct draft *d, int64_t time, const char *ref, const char *form)
 {
     begin(s, d, time, ref, form, true);
+}
+
+void spool_mark_spam(struct spool *s, struct draft *d)
+{
+    char name[SPOOL_NAME_SIZE];
+    if (d->error != 0) {
+        return;
+    }
+    if (!text_fmt(name, sizeof name, "%s%s", d->name, spam_suffix)) {
+        d->error = ENAMETOOLONG;
+    } else if (renameat(s->tmp, d->name, s->tmp, name) != 0) {
+        d->error = errno;
+    } else {
+        text_copy(d->name, sizeof d->name, name);
+    }
 }
 
 static void close_draft(struct draft *d)

@@ -47,6 +47,18 @@ static const struct {
                                   "End of the TLS certificate, as last checked"},
     [STAT_SEAL_EXPIRES] = {"smime_expires_seconds", "gauge",
                            "First end of an S/MIME certificate in use, 0 if none is"},
+    [STAT_SPAM_MARKED] = {"spam_marked_trap_total", "counter",
+                          "Marked as spam, mostly for a filled honeypot"},
+    [STAT_SPAM_MARKED_TOKEN] = {"spam_marked_token_total", "counter",
+                                "Marked as spam, mostly for how it was sent"},
+    [STAT_SPAM_MARKED_CONTENT] = {"spam_marked_content_total", "counter",
+                                  "Marked as spam, mostly for what it says"},
+    [STAT_SPAM_REFUSED] = {"spam_refused_trap_total", "counter",
+                           "Refused as spam, mostly for a filled honeypot"},
+    [STAT_SPAM_REFUSED_TOKEN] = {"spam_refused_token_total", "counter",
+                                 "Refused as spam, mostly for how it was sent"},
+    [STAT_SPAM_REFUSED_CONTENT] = {"spam_refused_content_total", "counter",
+                                   "Refused as spam, mostly for what it says"},
 };
 
 bool stats_open(void)

@@ -144,6 +144,7 @@ static bool refuse_fields(struct http_request *r, const struct page_error *error
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();
     bool away = !r->json && find_next(r, r->control.missing);
+    screen_offer(r, &style);
     if (page != NULL && r->json) {
         page_json_error(page, words(r->language, W_INVALID), errors, count);
     } else if (page != NULL) {
@@ -242,11 +243,16 @@ bool submit_end(struct http_request *r)
     control_read(r->body, r->form->dialect, r->form->controls, &r->control);
     enum language asked = words_language(r->control.language.at, r->control.language.len);
     r->language = asked != LANGUAGE_AUTO ? asked : r->language;
+    spam_hide(r->form, r->body);
     struct rules_report report;
     rules_check(r->form, r->body, r->language, time(NULL), &report);
     add_missing(r, &report);
     if (report.count > 0) {
         return refuse_fields(r, report.errors, report.count);
+    }
+    bool answered;
+    if (!screen_passes(r, &answered)) {
+        return answered;
     }
     if (r->control.subject != NULL) {
         r->control.spent->hidden = true; /* before the fields change places */
@@ -274,6 +280,7 @@ bool submit_committed(struct http_request *r)
         stats_set(STAT_COMMIT_FAILED_AT, 0);
         log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name,
                  (unsigned long long)s->draft.size);
+        screen_stored(r);
     }
     const char *next = find_next(r, r->control.next) ? buf_text(&r->next) : r->form->success;
     struct buf *page = request_new_page();

@@ -151,3 +151,87 @@ enum utf8_class utf8_class(uint32_t c)
     }
     return is_control(c) ? UTF8_CONTROL : UTF8_TEXT;
 }
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+/* Pairs of letters that stand side by side, the capital first; parity: of the capital's code. */
+static bool is_paired(uint32_t c, unsigned parity)
+{
+    return (c & 1) == parity;
+}
+
+/* The blocks Latin-1 Supplement and Latin Extended-A. */
+static uint32_t fold_latin(uint32_t c)
+{
+    if (c >= 0xC0 && c <= 0xDE && c != 0xD7) {
+        return c + 0x20;
+    }
+    if (c == 0x130 || c == 0x131) { /* Turkish: both are an i to whoever looks for words */
+        return 'i';
+    }
+    if (c == 0x178) {
+        return 0xFF;
+    }
+    bool even = (c >= 0x100 && c <= 0x137) || (c >= 0x14A && c <= 0x177);
+    bool odd = (c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E);
+    return (even && is_paired(c, 0)) || (odd && is_paired(c, 1)) ? c + 1 : c;
+}
+
+static uint32_t fold_greek(uint32_t c)
+{
+    switch (c) {
+    case 0x386: return 0x3AC;
+    case 0x388:
+    case 0x389:
+    case 0x38A: return c + 0x25;
+    case 0x38C: return 0x3CC;
+    case 0x38E:
+    case 0x38F: return c + 0x3F;
+    case 0x3C2: return 0x3C3; /* the sigma at the end of a word */
+    default: return c >= 0x391 && c <= 0x3AB && c != 0x3A2 ? c + 0x20 : c; /* U+03A2 is none */
+    }
+}
+
+static uint32_t fold_cyrillic(uint32_t c)
+{
+    if (c <= 0x40F) {
+        return c + 0x50;
+    }
+    if (c <= 0x42F) {
+        return c + 0x20;
+    }
+    bool even = (c >= 0x460 && c <= 0x481) || (c >= 0x48A && c <= 0x4BF) || (c >= 0x4D0 && c <= 0x52F);
+    return even && is_paired(c, 0) ? c + 1 : c;
+}
+
+uint32_t utf8_fold(uint32_t c)
+{
+    if (c < 0x80) {
+        return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+    }
+    if (c >= 0xFF01 && c <= 0xFF5E) { /* fullwidth forms of ASCII */
+        return utf8_fold(c - 0xFEE0);
+    }
+    return c < 0x180                  ? fold_latin(c)
+           : c >= 0x386 && c <= 0x3C2 ? fold_greek(c)
+           : c >= 0x400 && c <= 0x52F ? fold_cyrillic(c)
+                                      : c;
+}
+
+bool utf8_in_word(uint32_t c)
+{
+    if (c < 0x80) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    }
+    if (c < 0xC0) {
+        return c == 0xAA || c == 0xB5 || c == 0xBA;
+    }
+    bool sign = c == 0xD7 || c == 0xF7 || (c >= 0x2000 && c <= 0x206F) || /* General Punctuation */
+                (c >= 0x20A0 && c <= 0x20CF) ||                           /* Currency Symbols */
+                (c >= 0x2190 && c <= 0x2BFF) ||                           /* Arrows to Symbols and Arrows */
+                (c >= 0x3000 && c <= 0x303F) ||                           /* CJK Punctuation */
+                (c >= 0xFE00 && c <= 0xFE0F) ||                           /* Variation Selectors */
+                (c >= 0x1F000 && c <= 0x1FAFF) || c == UTF8_REPLACEMENT;
+    bool wide = c >= 0xFF01 && c <= 0xFF5E;
+    return wide ? utf8_in_word(c - 0xFEE0) : !sign && utf8_class(c) == UTF8_TEXT;
+}

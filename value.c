@@ -375,3 +375,18 @@ bool value_pin(const char *text, unsigned char pin[32])
     default: return false;
     }
 }
+
+bool value_folder(const char *text)
+{
+    enum { LONGEST = 100 };
+    size_t len = strlen(text);
+    if (text[0] != '.' || len > LONGEST || text[len - 1] == '.' || strstr(text, "..") != NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '/') {
+            return false;
+        }
+    }
+    return true;
+}

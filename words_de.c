@@ -64,6 +64,17 @@ const struct words_language words_de = {
             [W_ERROR] = "Fehler {}",
             [W_NOTHING_STORED] = "Es wurde nichts gespeichert und nichts gesendet.",
             [W_FORM_BUSY] = "Dieses Formular wurde in kurzer Zeit zu oft gesendet, und nicht nur von Ihnen.",
+            [W_SPAM] = "Nicht gesendet: Das sieht nach Spam aus",
+            [W_SPAM_LEAD] = "Es wurde nichts gespeichert und nichts gesendet. Ist das keine Werbung, dann "
+                            "liegt der Fehler bei uns: Ihre Eingaben sind noch da. Sehen Sie sie bitte durch "
+                            "und senden Sie das Formular noch einmal. Wird es wieder abgewiesen, erreichen "
+                            "Sie den Betreiber der Webseite bitte auf einem anderen Weg.",
+            [W_SPAM_LIST] = "Warum",
+            [W_SPAM_ROBOT] = "Es sieht so aus, als hätte ein Programm das Formular gesendet und kein Mensch.",
+            [W_SPAM_LINKS] =
+                "Es enthält mehr Links, als dieses Formular annimmt. Bitte lassen Sie einige davon weg.",
+            [W_SPAM_TEXT] = "Der Text sieht nach Werbung aus, wegen seiner Wörter oder wegen der Art, wie "
+                            "Links darin geschrieben sind. Bitte formulieren Sie ihn anders.",
             [W_ABOUT] = "Formulare, sicher zugestellt",
             [W_ABOUT_LEAD] = "{} nimmt Formulare entgegen, die Besucher auf anderen Webseiten ausfüllen, und "
                              "stellt sie den Betreibern dieser Seiten zu.",

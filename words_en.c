@@ -57,6 +57,15 @@ const struct words_language words_en = {
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "Nothing was stored and nothing was sent.",
             [W_FORM_BUSY] = "This form was sent too often in a short time, and not by you alone.",
+            [W_SPAM] = "Not sent: it looks like spam",
+            [W_SPAM_LEAD] = "Nothing was stored and nothing was sent. If this is no advertising, the mistake "
+                            "is ours: what you typed is still here. Look through it and send it again. If it "
+                            "is refused once more, please reach the owner of the web site in another way.",
+            [W_SPAM_LIST] = "Why",
+            [W_SPAM_ROBOT] = "It looks as if a program had sent the form, not a person.",
+            [W_SPAM_LINKS] = "It holds more links than this form takes. Please leave some of them out.",
+            [W_SPAM_TEXT] = "Its text looks like advertising, for its words or for the way links are written "
+                            "in it. Please put it differently.",
             [W_ABOUT] = "Web forms, delivered safely",
             [W_ABOUT_LEAD] =
                 "{} receives forms that visitors fill in on other web sites and delivers them to "

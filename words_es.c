@@ -62,6 +62,17 @@ const struct words_language words_es = {
             [W_NOTHING_STORED] = "No se ha guardado ni enviado nada.",
             [W_FORM_BUSY] =
                 "Este formulario se ha enviado demasiadas veces en poco tiempo, y no solo por usted.",
+            [W_SPAM] = "No se ha enviado: parece correo no deseado",
+            [W_SPAM_LEAD] =
+                "No se ha guardado ni enviado nada. Si no se trata de publicidad, el error es nuestro: lo "
+                "que usted ha escrito sigue aquí. Revíselo y envíelo de nuevo. Si se rechaza otra vez, "
+                "póngase en contacto con el responsable del sitio web de otra manera.",
+            [W_SPAM_LIST] = "Por qué",
+            [W_SPAM_ROBOT] = "Parece que el formulario lo ha enviado un programa y no una persona.",
+            [W_SPAM_LINKS] =
+                "Contiene más enlaces de los que admite este formulario. Quite algunos, por favor.",
+            [W_SPAM_TEXT] = "Su texto parece publicidad, por sus palabras o por la forma en que están "
+                            "escritos los enlaces. Escríbalo de otra manera, por favor.",
             [W_ABOUT] = "Formularios web, entregados con seguridad",
             [W_ABOUT_LEAD] =
                 "{} recibe los formularios que los visitantes rellenan en otros sitios web y los "

@@ -67,6 +67,19 @@ const struct words_language words_fr = {
             [W_NOTHING_STORED] = "Rien n’a été enregistré et rien n’a été envoyé.",
             [W_FORM_BUSY] =
                 "Ce formulaire a été envoyé trop souvent en peu de temps, et pas seulement par vous.",
+            [W_SPAM] = "Non envoyé" COLON "cela ressemble à un message indésirable",
+            [W_SPAM_LEAD] =
+                "Rien n’a été enregistré et rien n’a été envoyé. S’il ne s’agit pas de "
+                "publicité, l’erreur est de notre côté" COLON "ce que vous avez saisi est toujours là. "
+                "Veuillez le relire, puis l’envoyer de nouveau. En cas de nouveau refus, "
+                "veuillez joindre le responsable du site d’une autre façon.",
+            [W_SPAM_LIST] = "Pourquoi",
+            [W_SPAM_ROBOT] =
+                "Le formulaire semble avoir été envoyé par un programme et non par une personne.",
+            [W_SPAM_LINKS] =
+                "Il contient plus de liens que ce formulaire n’en accepte. Veuillez en retirer quelques-uns.",
+            [W_SPAM_TEXT] = "Son texte ressemble à de la publicité, par ses mots ou par la façon dont les "
+                            "liens y sont écrits. Veuillez le formuler autrement.",
             [W_ABOUT] = "Des formulaires remis en toute sûreté",
             [W_ABOUT_LEAD] =
                 "{} reçoit les formulaires que les visiteurs remplissent sur d’autres sites web et "

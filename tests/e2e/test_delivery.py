@@ -27,7 +27,7 @@ FIELDS = [
     ("empty", ""),
 ]
 HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "Auto-Submitted", "X-Formbridge-Form",
-           "X-Formbridge-Ref", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
+           "X-Formbridge-Ref", "X-Spam-Score", "X-Spam-Reason", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
 
 
 def urlencoded(fields):

@@ -148,6 +148,74 @@ static void a_second_delivery_after_a_crash_is_not_a_second_mail(void **state)
     }
 }
 
+static struct parcel queued_for(struct place *p, struct draft *d, unsigned char number, const char *folder)
+{
+    struct parcel parcel = queued_text(p, d, number);
+    parcel.folder = folder;
+    return parcel;
+}
+
+static void each_parcel_goes_to_its_folder_which_is_made(void **state)
+{
+    struct place *p = *state;
+    struct draft d[5];
+    struct parcel parcels[] = {queued_for(p, &d[0], 1, ".Junk"), queued_for(p, &d[1], 2, NULL),
+                               queued_for(p, &d[2], 3, ".Mail.Junk"), queued_for(p, &d[3], 4, ".Junk"),
+                               queued_for(p, &d[4], 5, NULL)};
+    char path[256];
+    struct stat st;
+    for (int i = 0; i < 2; i++) { /* what is there already is not doubled */
+        maildir_deliver(p->maildir, "h", &p->s, parcels, COUNT(parcels));
+        for (size_t k = 0; k < COUNT(parcels); k++) {
+            assert_int_equal(parcels[k].result.outcome, OUTCOME_DONE);
+        }
+        assert_int_equal(entries(p->maildir, "new"), 2);
+        assert_int_equal(entries(p->maildir, ".Junk/new"), 2);
+        assert_int_equal(entries(p->maildir, ".Mail.Junk/new"), 1);
+    }
+    text_fmt(path, sizeof path, "%s/.Junk/maildirfolder", p->maildir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    assert_int_equal(entries(p->maildir, ".Junk"), 4);
+}
+
+static void a_folder_that_is_half_made_is_completed(void **state)
+{
+    struct place *p = *state;
+    struct draft d;
+    struct parcel parcel = queued_for(p, &d, 1, ".Junk");
+    char path[256], why[512];
+    text_fmt(path, sizeof path, "%s/.Junk", p->maildir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    text_fmt(path, sizeof path, "%s/.Junk/tmp", p->maildir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_true(maildir_check_folder(p->maildir, ".Junk", why, sizeof why));
+    maildir_deliver(p->maildir, "h", &p->s, &parcel, 1);
+    assert_int_equal(parcel.result.outcome, OUTCOME_DONE);
+    assert_int_equal(entries(p->maildir, ".Junk/new"), 1);
+    assert_true(maildir_check(p->maildir, why, sizeof why));
+    assert_true(maildir_check_folder(p->maildir, ".Junk", why, sizeof why));
+}
+
+static void a_folder_that_fails_takes_only_its_own_with_it(void **state)
+{
+    struct place *p = *state;
+    struct draft d[2];
+    struct parcel parcels[] = {queued_for(p, &d[0], 1, ".Junk"), queued_for(p, &d[1], 2, NULL)};
+    char path[256], why[512];
+    text_fmt(path, sizeof path, "%s/.Junk", p->maildir);
+    assert_int_equal(symlink("/tmp", path), 0); /* its owner does not choose where else we write */
+    maildir_deliver(p->maildir, "h", &p->s, parcels, COUNT(parcels));
+    assert_int_equal(parcels[0].result.outcome, OUTCOME_TEMPORARY);
+    assert_int_equal(parcels[1].result.outcome, OUTCOME_DONE);
+    assert_int_equal(unlink(path), 0);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    maildir_deliver(p->maildir, "h", &p->s, parcels, COUNT(parcels));
+    assert_int_equal(parcels[0].result.outcome, OUTCOME_TEMPORARY);
+    assert_false(maildir_check_folder(p->maildir, ".Junk", why, sizeof why));
+    assert_non_null(strstr(why, "/.Junk/tmp: Not a directory"));
+}
+
 /* A Maildir on a file system of its own: only root may mount. */
 static bool other_disk(struct place *p, char *maildir, size_t size, const char *options)
 {
@@ -455,6 +523,9 @@ int main(void)
         TEST(the_name_in_new_comes_from_the_name_in_the_spool),
         TEST(a_host_name_cannot_leave_the_directory_or_pass_for_flags),
         TEST(a_second_delivery_after_a_crash_is_not_a_second_mail),
+        TEST(each_parcel_goes_to_its_folder_which_is_made),
+        TEST(a_folder_that_is_half_made_is_completed),
+        TEST(a_folder_that_fails_takes_only_its_own_with_it),
         TEST(another_file_system_gets_a_whole_copy),
         TEST(a_full_disk_shows_nothing_and_says_so),
         TEST(a_missing_maildir_makes_the_mail_wait),

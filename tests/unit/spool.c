@@ -148,6 +148,10 @@ static void names_that_are_not_ours_are_told_apart(void **state)
         "20261121T235216Z.7K2M-Q9XD-4TRW.",
         "20261121T235216Z.7K2M-Q9XD-4TRW",
         "20261121T235216Z.7K2M-Q9XD-4TRW.order.state",
+        "20261121T235216Z.7K2M-Q9XD-4TRW.order.spam.spam",
+        "20261121T235216Z.7K2M-Q9XD-4TRW.order.spa",
+        "20261121T235216Z.7K2M-Q9XD-4TRW..spam",
+        "20261121T235216Z.7K2M-Q9XD-4TRW.spam.",
         "20261121T235216Z.7K2M-Q9XD-4TRW.Order",
         "20261121T235216Z.7K2M-Q9XD-4TRW.a/b",
         "20261121T235216Z.7k2m-q9xd-4trw.order",
@@ -168,6 +172,37 @@ static void names_that_are_not_ours_are_told_apart(void **state)
     for (size_t i = 0; i < COUNT(others); i++) {
         assert_false(spool_name_parse(others[i], &time, r, form));
     }
+}
+
+static void the_name_of_a_marked_message_says_so(void **state)
+{
+    struct place *p = *state;
+    struct draft d, *drafts[] = {&d};
+    int64_t time;
+    char r[REF_SIZE], form[FORM_NAME_MAX + 1], of[SPOOL_NAME_SIZE];
+    static const char longest[] = "a2345678901234567890123456789012",
+                      marked[] = "20261121T235216Z.7K2M-Q9XD-4TRW.a2345678901234567890123456789012.spam";
+    spool_begin(&p->s, &d, when, ref, longest);
+    assert_false(spool_name_spam(d.name));
+    spool_mark_spam(&p->s, &d);
+    assert_true(d.sink.put(&d.sink, "x\n", 2));
+    spool_commit(&p->s, drafts, 1);
+    assert_int_equal(d.error, 0);
+    assert_string_equal(d.name, marked);
+    assert_true(holds(p->s.queue, marked, "x\n"));
+    assert_int_equal(entries(p->s.tmp), 0);
+    assert_true(spool_name_spam(marked) && spool_name_parse(marked, &time, r, form));
+    assert_string_equal(form, longest);
+    assert_true(
+        spool_state_of("20261121T235216Z.7K2M-Q9XD-4TRW.a2345678901234567890123456789012.spam.state", of));
+    assert_string_equal(of, marked);
+    assert_false(spool_name_spam(".spam"));
+
+    /* Given up, it leaves nothing behind. */
+    spool_begin(&p->s, &d, when, ref, "order");
+    spool_mark_spam(&p->s, &d);
+    spool_abandon(&p->s, &d);
+    assert_int_equal(entries(p->s.tmp), 0);
 }
 
 static void a_committed_message_is_whole_and_private(void **state)
@@ -488,6 +523,7 @@ int main(void)
         TEST(names_say_time_receipt_and_form),
         TEST(a_message_that_is_there_already_takes_its_own_place),
         TEST(names_that_are_not_ours_are_told_apart),
+        TEST(the_name_of_a_marked_message_says_so),
         TEST(a_committed_message_is_whole_and_private),
         TEST(pieces_of_any_size_arrive_in_order),
         TEST(a_group_shares_its_syncs),

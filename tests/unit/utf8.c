@@ -112,9 +112,61 @@ static void test_classes(void **state)
     }
 }
 
+/* Folded twice is folded once, and what was folded is as much of a word as before. */
+static void test_folding_is_to_small_letters_and_ends(void **state)
+{
+    (void)state;
+    static const uint32_t pairs[][2] = {
+        {'A', 'a'},     {'Z', 'z'},     {'[', '['},     {'@', '@'},     {0xC4, 0xE4},     {0xD7, 0xD7},
+        {0xDF, 0xDF},   {0x130, 'i'},   {0x100, 0x101}, {0x101, 0x101}, {0x139, 0x13A},   {0x178, 0xFF},
+        {0x17D, 0x17E}, {0x386, 0x3AC}, {0x388, 0x3AD}, {0x38C, 0x3CC}, {0x38F, 0x3CE},   {0x391, 0x3B1},
+        {0x3A9, 0x3C9}, {0x3C2, 0x3C3}, {0x401, 0x451}, {0x410, 0x430}, {0x42F, 0x44F},   {0x48A, 0x48B},
+        {0x4D0, 0x4D1}, {0x4C0, 0x4C0}, {0xFF21, 'a'},  {0xFF5A, 'z'},  {0x4E00, 0x4E00},
+    };
+    for (size_t i = 0; i < COUNT(pairs); i++) {
+        assert_int_equal(utf8_fold(pairs[i][0]), pairs[i][1]);
+    }
+    for (uint32_t c = 0; c <= 0x10FFFF; c++) {
+        assert_int_equal(utf8_fold(utf8_fold(c)), utf8_fold(c));
+        assert_int_equal(utf8_in_word(utf8_fold(c)), utf8_in_word(c));
+    }
+}
+
+static void test_words_are_made_of_letters_and_digits(void **state)
+{
+    (void)state;
+    static const uint32_t in[] = {'a',   'Z',   '0',    0xE4,  0x3B1,  0x436,
+                                  0x5D0, 0x627, 0x4E00, 0x301, 0xFF21, 0xAC00};
+    static const uint32_t not_in[] = {' ',
+                                      '-',
+                                      '_',
+                                      '\'',
+                                      0,
+                                      0x7F,
+                                      0xA0,
+                                      0xAB,
+                                      0xD7,
+                                      0x2014,
+                                      0x20AC,
+                                      0x2665,
+                                      0x3002,
+                                      0xFE0F,
+                                      0x1F600,
+                                      0xFF01,
+                                      UTF8_REPLACEMENT};
+    for (size_t i = 0; i < COUNT(in); i++) {
+        assert_true(utf8_in_word(in[i]));
+    }
+    for (size_t i = 0; i < COUNT(not_in); i++) {
+        assert_false(utf8_in_word(not_in[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folding_is_to_small_letters_and_ends),
+        cmocka_unit_test(test_words_are_made_of_letters_and_digits),
         cmocka_unit_test(test_every_character_survives_a_round_trip),
         cmocka_unit_test(test_what_is_not_utf8_is_one_replacement_a_byte),
         cmocka_unit_test(test_a_character_is_never_read_past_the_end),

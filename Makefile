@@ -116,8 +116,9 @@ install: $(PROGRAM)
 	install -m 644 doc/formbridge.8 $(DESTDIR)$(PREFIX)/share/man/man8/formbridge.8
 	install -m 644 doc/formbridge.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/formbridge.ini.5
 	install -m 644 README doc/MIGRATING config.ini.example CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/formbridge/
-	install -d $(DESTDIR)$(PREFIX)/share/doc/formbridge/examples
-	install -m 644 examples/* $(DESTDIR)$(PREFIX)/share/doc/formbridge/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/formbridge/examples/templates
+	install -m 644 $(filter-out %/templates,$(wildcard examples/*)) $(DESTDIR)$(PREFIX)/share/doc/formbridge/examples/
+	install -m 644 examples/templates/*.html $(DESTDIR)$(PREFIX)/share/doc/formbridge/examples/templates/
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,@PREFIX@,$(PREFIX),' doc/formbridge.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/formbridge.service
 	test -e $(DESTDIR)/etc/formbridge/config.ini || \

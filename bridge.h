@@ -1267,6 +1267,83 @@ bool redirect_allowed(const char *url, char *const *allowed, size_t count);
 /* The same for an origin or a prefix of the config: no query, no fragment. */
 bool redirect_prefix(const char *text, struct buf *out);
 
+/* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
+
+/* UTF-8 as HTML, for content and for quoted attribute values alike. Control characters become visible
+ * (U+2400...; C1: U+FFFD), CRLF and CR become LF. At most five bytes for one. */
+void html_text(struct buf *out, struct span text);
+/* The same for a string. */
+void html_str(struct buf *out, const char *text);
+/* text with arg in place of its {}, both escaped. */
+void html_sentence(struct buf *out, const char *text, struct span arg);
+/* <p class="class">text</p>. class: of ours, or NULL. */
+void html_paragraph(struct buf *out, const char *class, const char *text);
+/* ` name="value"`. */
+void html_attribute(struct buf *out, const char *name, struct span value);
+
+/* ---- frame.c: what every page of ours begins and ends with, and how it looks (pure) ---------- */
+
+struct form_conf;
+struct page_style { /* how a page is to be written */
+    enum language language;
+    const struct form_conf *form; /* NULL: of no form */
+    const char *token;            /* a new one for the form on the page, or NULL */
+};
+
+/* The style sheet, as it stands between <style> and </style>. Static. */
+const char *frame_style(size_t *len);
+/* Appends 'sha256-…' of these bytes, as a Content-Security-Policy names a style sheet. */
+void frame_hash(struct buf *out, const void *bytes, size_t len);
+enum frame_mark { MARK_NONE, MARK_DONE, MARK_STOP };
+/* Up to the heading. kicker, the small line above it, may be empty. */
+void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mark, struct span kicker,
+                struct span heading);
+void frame_close(struct buf *out);
+/* "Back to www.example.com", escaped, for a form that names its site. */
+void frame_back(struct buf *out, const struct page_style *s);
+/* The same as a link, where the config knows the site. */
+void frame_way_back(struct buf *out, const struct page_style *s);
+
+/* ---- template.c: the owner's own HTML for our pages (pure) ----------------------------------- */
+
+enum { TEMPLATE_MAX = 64 * 1024 }; /* bytes of a file */
+
+enum template_kind { TEMPLATE_RECEIPT, TEMPLATE_ERROR, TEMPLATE_INVALID, TEMPLATES };
+extern const char *const template_names[TEMPLATES]; /* of their files */
+
+enum template_place { /* formbridge.ini(5) says what they stand for */
+                      PLACE_LANG,
+                      PLACE_DIR,
+                      PLACE_STYLE,
+                      PLACE_FORM,
+                      PLACE_TITLE,
+                      PLACE_MESSAGE,
+                      PLACE_SITE,
+                      PLACE_BACK,
+                      PLACE_RECEIPT,
+                      PLACE_TIME,
+                      PLACE_KEEP,
+                      PLACE_STATUS,
+                      PLACE_STORED,
+                      PLACE_ADVICE,
+                      PLACE_ERRORS,
+                      PLACE_FIELDS,
+                      PLACES
+};
+
+struct template;
+/* Copies the bytes. origins: those of the form, as for conf. Every mistake is appended to errors as a line
+ * "name:LINE: what is wrong and what would be right". NULL if there was one. */
+struct template *template_parse(enum template_kind kind, const char *name, const void *bytes, size_t len,
+                                char *const *origins, size_t origin_count, struct buf *errors);
+void template_free(struct template *t);
+/* The Content-Security-Policy for it. Lives as long as t. */
+const char *template_policy(const struct template *t);
+/* put writes what a placeholder stands for: with html_text(), or, for style, errors and fields, as markup. */
+void template_write(struct buf *out, const struct template *t,
+                    void (*put)(struct buf *out, enum template_place place, const void *arg),
+                    const void *arg);
+
 /* ---- confread.c: the config file as sections of keys; the only user of inih (pure) ----------- */
 
 struct confread_key {
@@ -1397,15 +1474,17 @@ struct form_conf {
     size_t leave_out_count;
     bool blank_fields; /* empty ones are in the mail */
     bool html;
-    unsigned attach;        /* BODY_JSON, BODY_CSV */
-    char *success;          /* URL, NULL: our own receipt page */
-    char *title;            /* what pages call the form */
-    unsigned dialect;       /* DIALECT_... of the control fields it knows, */
-    unsigned controls;      /* and CONTROL_... of those it honours */
-    char **redirects;       /* what those may name as next page: URLs from redirect_prefix() */
-    size_t redirect_count;  /* 0: the origins */
-    bool refuse_no_origin;  /* no post without an Origin, or with "null" */
-    enum language language; /* LANGUAGE_AUTO: the visitor's */
+    unsigned attach;                      /* BODY_JSON, BODY_CSV */
+    char *success;                        /* URL, NULL: our own receipt page */
+    char *title;                          /* what pages call the form */
+    unsigned dialect;                     /* DIALECT_... of the control fields it knows, */
+    unsigned controls;                    /* and CONTROL_... of those it honours */
+    char **redirects;                     /* what those may name as next page: URLs from redirect_prefix() */
+    size_t redirect_count;                /* 0: the origins */
+    bool refuse_no_origin;                /* no post without an Origin, or with "null" */
+    enum language language;               /* LANGUAGE_AUTO: the visitor's */
+    char *templates;                      /* directory; NULL: our own pages alone */
+    struct template *template[TEMPLATES]; /* NULL: our own page */
     uint64_t max_body;
     bool alert;        /* no form of visitors: where the mails of alert.c go */
     char **encrypt_to; /* PEM files; none: no encryption */
@@ -1476,7 +1555,7 @@ struct conf {
 /* Reads and checks everything that the text alone can tell. Every mistake is appended to errors as a line
  * "FILE:LINE: what is wrong and what would be right", in the order of lines. NULL if there was one. */
 struct conf *conf_load(const char *path, struct buf *errors);
-/* The same from memory: what the fuzzer calls. name stands in the messages. Pure. */
+/* The same from memory, without templates: what the fuzzer calls. name stands in the messages. Pure. */
 struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct buf *errors);
 void conf_free(struct conf *c);
 /* The form of this name that visitors may send, or NULL. */
@@ -1532,38 +1611,6 @@ bool spam_is_control(const struct form_conf *f, const struct field *field);
 void spam_hide(const struct form_conf *f, struct form *fields);
 void spam_judge(struct spam_verdict *v, const struct spam_job *job);
 
-/* ---- html.c: text becomes HTML (pure) -------------------------------------------------------- */
-
-/* UTF-8 as HTML, for content and for quoted attribute values alike. Control characters become visible
- * (U+2400...; C1: U+FFFD), CRLF and CR become LF. At most five bytes for one. */
-void html_text(struct buf *out, struct span text);
-/* The same for a string. */
-void html_str(struct buf *out, const char *text);
-/* text with arg in place of its {}, both escaped. */
-void html_sentence(struct buf *out, const char *text, struct span arg);
-/* <p class="class">text</p>. class: of ours, or NULL. */
-void html_paragraph(struct buf *out, const char *class, const char *text);
-/* ` name="value"`. */
-void html_attribute(struct buf *out, const char *name, struct span value);
-
-/* ---- frame.c: what every page of ours begins and ends with, and how it looks (pure) ---------- */
-
-struct page_style { /* how a page is to be written */
-    enum language language;
-    const struct form_conf *form; /* NULL: of no form */
-    const char *token;            /* a new one for the form on the page, or NULL */
-};
-
-/* The style sheet, as it stands between <style> and </style>. Static. */
-const char *frame_style(size_t *len);
-enum frame_mark { MARK_NONE, MARK_DONE, MARK_STOP };
-/* Up to the heading. kicker, the small line above it, may be empty. */
-void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mark, struct span kicker,
-                struct span heading);
-void frame_close(struct buf *out);
-/* A way back to the site, where the config knows it. */
-void frame_way_back(struct buf *out, const struct page_style *s);
-
 /* ---- widget.c: one control of the form that is sent back (pure) ------------------------------ */
 
 struct widget {
@@ -1594,6 +1641,8 @@ struct page_error {      /* one thing to mend in a form */
 /* The Content-Security-Policy of our pages: default-src 'none' and the hash of the one style sheet. Static;
  * the first call computes it, so not from two threads. */
 const char *page_csp(void);
+/* The policy of such a page of this form, if the owner has a template for it; or NULL. */
+const char *page_template_csp(const struct page_style *s, enum template_kind kind);
 /* After success, when the form has no `success` URL. All but page_about() and page_error() need s->form. */
 void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time);
 
@@ -2818,6 +2867,7 @@ struct http_request {
     const char *allow;      /* Access-Control-Allow-Origin, or NULL */
     const char *type;       /* of the answer; NULL: as json says */
     const char *cache;      /* Cache-Control of the answer; NULL: no-store */
+    const char *csp;        /* Content-Security-Policy of the answer; NULL: page_csp() */
     struct header more[4];  /* of the answer, see request_add() */
     size_t more_count;
     struct form *body;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -432,6 +433,50 @@ static bool read_file(const char *path, struct buf *out)
     return n == 0;
 }
 
+/* false: it is there and is not in order; found: it is there. */
+static bool load_template(struct form_conf *f, enum template_kind kind, bool *found, struct buf *errors)
+{
+    struct buf path, text;
+    buf_init(&path, PATH_MAX);
+    buf_init(&text, TEMPLATE_MAX + 4096);
+    buf_fmt(&path, "%s/%s", f->templates, template_names[kind]);
+    const char *name = buf_text(&path);
+    bool ok = name != NULL;
+    if (ok && read_file(name, &text) && text.len <= TEMPLATE_MAX) {
+        f->template[kind] =
+            template_parse(kind, name, text.data, text.len, f->origins, f->origin_count, errors);
+        ok = f->template[kind] != NULL;
+        *found = true;
+    } else if (name == NULL || errno != ENOENT || text.len > TEMPLATE_MAX) {
+        bool large = text.len > TEMPLATE_MAX || errno == EFBIG;
+        buf_fmt(errors, "%s: cannot be read: %s\n", name != NULL ? name : f->templates,
+                large ? "a template has 64 kB at most" : strerror(errno));
+        ok = false;
+    }
+    buf_free(&path);
+    buf_free(&text);
+    return ok;
+}
+
+static bool load_templates(struct conf *c, struct buf *errors)
+{
+    bool ok = true;
+    for (struct form_conf *f = c->forms; f != NULL; f = f->next) {
+        bool found = false;
+        for (enum template_kind kind = 0; f->templates != NULL && kind < TEMPLATES; kind++) {
+            bool sound = load_template(f, kind, &found, errors);
+            ok = sound && ok;
+            found = found || !sound;
+        }
+        if (f->templates != NULL && !found) {
+            buf_fmt(errors, "%s:%d: [form %s]: templates: %s has none of %s, %s and %s\n", c->file, f->line,
+                    f->name, f->templates, template_names[0], template_names[1], template_names[2]);
+            ok = false;
+        }
+    }
+    return ok;
+}
+
 struct conf *conf_load(const char *path, struct buf *errors)
 {
     struct buf text;
@@ -439,6 +484,10 @@ struct conf *conf_load(const char *path, struct buf *errors)
     buf_init(&text, FILE_MAX + 4096);
     if (read_file(path, &text)) {
         c = conf_parse(path, text.data, text.len, errors);
+        if (c != NULL && !load_templates(c, errors)) {
+            conf_free(c);
+            c = NULL;
+        }
     } else {
         buf_fmt(errors, "%s: cannot be read: %s\n", path, strerror(errno));
     }
@@ -449,6 +498,11 @@ struct conf *conf_load(const char *path, struct buf *errors)
 void conf_free(struct conf *c)
 {
     if (c != NULL) {
+        for (struct form_conf *f = c->forms; f != NULL; f = f->next) {
+            for (size_t i = 0; i < TEMPLATES; i++) {
+                template_free(f->template[i]);
+            }
+        }
         confread_free(c->memory);
         free(c);
     }

@@ -146,6 +146,8 @@ static const struct setting keys[] = {
      "what pages call the form", NULL, NULL},
     {FORM, "language", set_language, ONE(form_conf, language), "auto", NULL,
      "the language of pages and messages: auto, en, de, fr or es", NULL, NULL},
+    {FORM, "templates", set_path, ONE(form_conf, templates), NULL, "none",
+     "the directory of your own pages receipt.html, error.html and invalid.html", NULL, NULL},
     {FORM, "max_body", set_size, ONE(form_conf, max_body), NULL, "max_body of [bridge]",
      "the most bytes in one post of this form", "1k", "1G"},
     {FORM, "once_window", set_seconds, ONE(form_conf, once_window), "10m", NULL,

@@ -82,6 +82,22 @@ const char *frame_style(size_t *len)
     return style;
 }
 
+void frame_hash(struct buf *out, const void *bytes, size_t len)
+{
+    unsigned char hash[br_sha256_SIZE];
+    char memory[64];
+    struct buf text;
+    struct buf_sink sink;
+    br_sha256_context sha;
+    br_sha256_init(&sha);
+    br_sha256_update(&sha, bytes, len);
+    br_sha256_out(&sha, hash);
+    buf_borrow(&text, memory, sizeof memory);
+    buf_sink(&sink, &text);
+    encode_base64(&sink.sink, hash, sizeof hash); /* one line, and its end */
+    buf_fmt(out, "'sha256-%.*s'", (int)text.len - 1, memory);
+}
+
 void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mark, struct span kicker,
                 struct span heading)
 {
@@ -118,17 +134,21 @@ void frame_close(struct buf *out)
     buf_str(out, "</main>\n</body>\n</html>\n");
 }
 
+void frame_back(struct buf *out, const struct page_style *s)
+{
+    const char *origin = s->form->origins[0], *host = strstr(origin, "://");
+    host = host == NULL ? origin : host + 3;
+    html_sentence(out, words(s->language, W_BACK), (struct span){host, strlen(host)});
+}
+
 void frame_way_back(struct buf *out, const struct page_style *s)
 {
-    const struct form_conf *f = s->form;
-    if (f == NULL || f->origin_count == 0) {
+    if (s->form == NULL || s->form->origin_count == 0) {
         return;
     }
-    const char *origin = f->origins[0], *host = strstr(origin, "://");
-    host = host == NULL ? origin : host + 3;
     buf_str(out, "<p><a href=\"");
-    html_str(out, origin);
+    html_str(out, s->form->origins[0]);
     buf_str(out, "/\">");
-    html_sentence(out, words(s->language, W_BACK), (struct span){host, strlen(host)});
+    frame_back(out, s);
     buf_str(out, "</a></p>\n");
 }

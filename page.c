@@ -35,37 +35,116 @@ const char *page_csp(void)
 {
     static char csp[160];
     if (csp[0] == '\0') {
-        unsigned char hash[br_sha256_SIZE];
-        char memory[64];
+        char memory[80];
         size_t len;
         const char *style = frame_style(&len);
-        br_sha256_context sha;
-        br_sha256_init(&sha);
-        br_sha256_update(&sha, style, len);
-        br_sha256_out(&sha, hash);
-        struct buf text;
-        struct buf_sink sink;
-        buf_borrow(&text, memory, sizeof memory);
-        buf_sink(&sink, &text);
-        encode_base64(&sink.sink, hash, sizeof hash); /* one line, and its end */
+        struct buf hash;
+        buf_borrow(&hash, memory, sizeof memory);
+        frame_hash(&hash, style, len);
         /* No form-action: browsers hold redirects against it too, and the `success` page of a form is on
          * another origin. */
         text_fmt(csp, sizeof csp,
-                 "default-src 'none'; style-src 'sha256-%.*s'; base-uri 'none'; frame-ancestors 'none'",
-                 (int)text.len - 1, memory);
+                 "default-src 'none'; style-src %.*s; base-uri 'none'; frame-ancestors 'none'", (int)hash.len,
+                 memory);
     }
     return csp;
+}
+
+/* ---- The owner's templates ------------------------------------------------------------------- */
+
+struct refill;
+static void put_summary(const struct refill *r, bool linked);
+static void put_refill(const struct refill *r);
+
+struct view { /* what the placeholders of a template stand for */
+    const struct page_style *style;
+    const char *title, *message;
+    const char *ref;
+    int64_t time;
+    unsigned status;
+    const char *advice;
+    const struct refill *refill;
+    bool again; /* the form is to be shown */
+};
+
+static const struct template *template_of(const struct page_style *s, enum template_kind kind)
+{
+    return s->form != NULL ? s->form->template[kind] : NULL;
+}
+
+const char *page_template_csp(const struct page_style *s, enum template_kind kind)
+{
+    const struct template *t = template_of(s, kind);
+    return t != NULL ? template_policy(t) : NULL;
+}
+
+static void put_style(struct buf *out)
+{
+    size_t len;
+    const char *style = frame_style(&len);
+    buf_str(out, "<style>");
+    buf_put(out, style, len);
+    buf_str(out, "</style>");
+}
+
+/* "2026-11-21 23:52 UTC", and for machines; false: no such time. */
+static bool time_texts(int64_t seconds, char person[40], char machine[40])
+{
+    time_t when = (time_t)seconds;
+    struct tm tm;
+    return gmtime_r(&when, &tm) != NULL && strftime(machine, 40, "%Y-%m-%dT%H:%M:%SZ", &tm) != 0 &&
+           strftime(person, 40, "%Y-%m-%d %H:%M UTC", &tm) != 0;
+}
+
+static void put_place(struct buf *out, enum template_place place, const void *arg)
+{
+    const struct view *v = arg;
+    const struct page_style *s = v->style;
+    char person[40], machine[40];
+    switch (place) {
+    case PLACE_LANG: html_str(out, words_tag(s->language)); break;
+    case PLACE_DIR: html_str(out, words_dir(s->language)); break;
+    case PLACE_STYLE: put_style(out); break;
+    case PLACE_FORM: html_text(out, form_title(s->form)); break;
+    case PLACE_TITLE: html_str(out, v->title); break;
+    case PLACE_MESSAGE: html_str(out, v->message); break;
+    case PLACE_SITE:
+        html_str(out, s->form->origins[0]);
+        buf_byte(out, '/');
+        break;
+    case PLACE_BACK: frame_back(out, s); break;
+    case PLACE_RECEIPT: html_str(out, v->ref); break;
+    case PLACE_TIME: html_str(out, time_texts(v->time, person, machine) ? person : ""); break;
+    case PLACE_KEEP: html_str(out, words(s->language, W_KEEP)); break;
+    case PLACE_STATUS: buf_fmt(out, "%u", v->status); break;
+    case PLACE_STORED: html_str(out, words(s->language, W_NOTHING_STORED)); break;
+    case PLACE_ADVICE: html_str(out, v->advice); break;
+    case PLACE_ERRORS: put_summary(v->refill, v->again); break;
+    case PLACE_FIELDS:
+        if (v->again) {
+            put_refill(v->refill);
+        }
+        break;
+    case PLACES: break;
+    }
+}
+
+/* Writes the owner's page instead of ours, if there is one. */
+static bool put_template(struct buf *out, enum template_kind kind, const struct view *v)
+{
+    const struct template *t = template_of(v->style, kind);
+    if (t != NULL) {
+        template_write(out, t, put_place, v);
+    }
+    return t != NULL;
 }
 
 /* ---- Receipt, refusal, about ----------------------------------------------------------------- */
 
 static void put_time(struct buf *out, const struct page_style *s, int64_t seconds)
 {
-    time_t when = (time_t)seconds;
-    struct tm tm;
     char machine[40], person[40];
-    if (gmtime_r(&when, &tm) == NULL || strftime(machine, sizeof machine, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0 ||
-        strftime(person, sizeof person, "%Y-%m-%d %H:%M UTC", &tm) == 0) {
+    if (!time_texts(seconds, person, machine)) {
         return;
     }
     buf_fmt(out, "<p class=\"soft\"><time datetime=\"%s\">", machine);
@@ -75,6 +154,14 @@ static void put_time(struct buf *out, const struct page_style *s, int64_t second
 
 void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time)
 {
+    const struct view v = {.style = s,
+                           .title = words(s->language, W_RECEIVED),
+                           .message = words(s->language, W_RECEIVED_LEAD),
+                           .ref = ref,
+                           .time = time};
+    if (put_template(out, TEMPLATE_RECEIPT, &v)) {
+        return;
+    }
     frame_open(out, s, MARK_DONE, form_title(s->form), span_text(words(s->language, W_RECEIVED)));
     html_paragraph(out, NULL, words(s->language, W_RECEIVED_LEAD));
     buf_str(out, "<div class=\"receipt\">\n");
@@ -97,17 +184,25 @@ void page_error(struct buf *out, const struct page_style *s, unsigned status, co
     static const struct page_reason none;
     const struct refusal *r = words_refusal(s->language, status);
     why = why != NULL ? why : &none;
+    const struct view v = {.style = s,
+                           .title = either(why->title, r->title),
+                           .message = either(why->what, r->what),
+                           .status = status,
+                           .advice = either(why->advice, r->advice)};
+    if (put_template(out, TEMPLATE_ERROR, &v)) {
+        return;
+    }
     char digits[16], kicker[64];
     text_fmt(digits, sizeof digits, "%u", status);
     struct buf small;
     buf_borrow(&small, kicker, sizeof kicker);
     html_sentence(&small, words(s->language, W_ERROR), span_text(digits));
-    frame_open(out, s, MARK_STOP, span_of(&small), span_text(either(why->title, r->title)));
-    html_paragraph(out, NULL, either(why->what, r->what));
+    frame_open(out, s, MARK_STOP, span_of(&small), span_text(v.title));
+    html_paragraph(out, NULL, v.message);
     buf_str(out, "<p><strong>");
     html_str(out, words(s->language, W_NOTHING_STORED));
     buf_str(out, "</strong></p>\n");
-    html_paragraph(out, NULL, either(why->advice, r->advice));
+    html_paragraph(out, NULL, v.advice);
     if (why->detail != NULL) {
         buf_str(out, "<p class=\"soft\" lang=\"en\" dir=\"ltr\">");
         html_str(out, why->detail);
@@ -423,8 +518,16 @@ static bool fits(struct form *typed)
 static void put_again(const struct refill *r, enum frame_mark mark, enum word title, enum word lead)
 {
     bool again = fits(r->typed);
-    frame_open(r->out, r->style, mark, form_title(r->style->form), span_text(say(r, title)));
-    html_paragraph(r->out, NULL, say(r, again ? lead : W_INVALID_LOST));
+    const struct view v = {.style = r->style,
+                           .title = say(r, title),
+                           .message = say(r, again ? lead : W_INVALID_LOST),
+                           .refill = r,
+                           .again = again};
+    if (put_template(r->out, TEMPLATE_INVALID, &v)) {
+        return;
+    }
+    frame_open(r->out, r->style, mark, form_title(r->style->form), span_text(v.title));
+    html_paragraph(r->out, NULL, v.message);
     put_summary(r, again);
     if (again) {
         put_refill(r);

@@ -13,11 +13,10 @@ enum { RETRY_AFTER = 30 }; /* seconds, with a 503 */
 static const struct header headers[] = {
     {"Strict-Transport-Security", "max-age=31536000"},
     {"X-Content-Type-Options", "nosniff"},
-    {"Referrer-Policy", "no-referrer"},
     {"Vary", "Origin, Accept, Accept-Language, X-Requested-With"},
 };
 
-static const char no_store[] = "no-store";
+static const char no_store[] = "no-store", no_referrer[] = "no-referrer";
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -108,7 +107,9 @@ static bool queue(struct http_request *r, unsigned status, struct MHD_Response *
         return false;
     }
     const struct header ours[] = {
-        {"Content-Security-Policy", page_csp()},
+        {"Content-Security-Policy", r->csp != NULL ? r->csp : page_csp()},
+        /* A template has no meta element of ours: its form, too, must post to us with an origin (see frame.c). */
+        {"Referrer-Policy", r->csp != NULL ? "same-origin" : no_referrer},
         {"Cache-Control", r->cache != NULL ? r->cache : no_store},
         {"Access-Control-Allow-Origin", r->allow},
         {"Access-Control-Expose-Headers", r->allow != NULL ? "Idempotent-Replayed, Retry-After" : NULL},
@@ -154,6 +155,7 @@ bool request_refuse_with(struct http_request *r, unsigned status, const struct p
         page_json_refusal(page, &style, status, why);
     } else if (page != NULL) {
         page_error(page, &style, status, why);
+        r->csp = page_template_csp(&style, TEMPLATE_ERROR);
     }
     return request_answer(r, status, page, name, value);
 }
@@ -189,8 +191,10 @@ void request_refusal(struct buf *out, unsigned status, const char *why)
     if (status == 503) {
         buf_fmt(out, "Retry-After: %d\r\n", RETRY_AFTER);
     }
-    buf_fmt(out, "Cache-Control: %s\r\nContent-Security-Policy: %s\r\nContent-Length: %zu\r\n\r\n", no_store,
-            page_csp(), page.len);
+    buf_fmt(out,
+            "Cache-Control: %s\r\nReferrer-Policy: %s\r\nContent-Security-Policy: %s\r\n"
+            "Content-Length: %zu\r\n\r\n",
+            no_store, no_referrer, page_csp(), page.len);
     buf_put(out, page.data, page.len);
     if (!buf_ok(&page)) {
         out->failed = true;

@@ -149,6 +149,7 @@ static bool refuse_fields(struct http_request *r, const struct page_error *error
         page_json_error(page, words(r->language, W_INVALID), errors, count);
     } else if (page != NULL) {
         page_invalid(page, &style, r->body, errors, count);
+        r->csp = page_template_csp(&style, TEMPLATE_INVALID);
     }
     return request_answer(r, away ? 303 : 422, page, "Location", away ? buf_text(&r->next) : NULL);
 }
@@ -293,5 +294,6 @@ bool submit_committed(struct http_request *r)
     }
     const struct page_style style = request_style(r);
     page_receipt(page, &style, s->ref, s->message.time);
+    r->csp = page_template_csp(&style, TEMPLATE_RECEIPT);
     return request_answer(r, next != NULL ? 303 : 200, page, "Location", next);
 }

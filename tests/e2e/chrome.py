@@ -112,6 +112,7 @@ class Site(http.server.ThreadingHTTPServer):
     def __init__(self, handler=None):
         super().__init__(("127.0.0.1", 0), handler or Page)
         self.pages = {"/thanks.html": "<title>thanks</title><h1>We thank you</h1>"}
+        self.kinds = {}
         self.csp = None
         self.origin = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -142,7 +143,8 @@ class Page(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         text = self.server.pages.get(self.path)
-        self.answer(404 if text is None else 200, text or "")
+        kind = self.server.kinds.get(self.path, "text/html; charset=utf-8")
+        self.answer(404 if text is None else 200, text or "", kind)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ def test_install_puts_everything_in_its_place(installed):
     documents = {f"usr/share/doc/formbridge/{name}": 0o644 for name in ("README", "MIGRATING", "CHANGES", "LICENSE", "config.ini.example")}
     assert files == {
         **documents,
+        **{f"usr/share/doc/formbridge/examples/templates/{name}.html": 0o644 for name in ("receipt", "error", "invalid")},
         "usr/sbin/formbridge": 0o755,
         "usr/share/man/man8/formbridge.8": 0o644,
         "usr/share/man/man5/formbridge.ini.5": 0o644,

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from bridge import SANITIZE, build_tool
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "page frame html spam spamlist token words words_en words_de words_fr words_es buf form multipart json urlencoded encode charset utf8".split()
+SOURCES = "page frame template html words words_en words_de words_fr words_es buf form multipart json urlencoded".split()
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=limit"
 VOID = {"meta", "input", "circle", "path"}

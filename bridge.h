@@ -1444,6 +1444,7 @@ struct rule { /* what holds for one field of a form: a [field FORM NAME], or a n
     char *min, *max;                 /* see fieldtype_limit(); NULL: no limit */
     char *pattern;                   /* NULL: none */
     char *pattern_hint;              /* NULL: none */
+    char *example;                   /* NULL: none */
     char **accept;                   /* of files: .pdf, image/png, or image and a star; none: any */
     size_t accept_count;
     unsigned max_files; /* 0: as many as the bridge takes */
@@ -3233,6 +3234,14 @@ int demo_run(const char *directory);
 int queue_run(const struct conf *c, int count, char **words);
 /* Text of others, such as what a mail host answered: "?" for what is not printable ASCII. */
 void queue_print(FILE *out, const char *text);
+
+/* ---- sample.c: values that are right by their rules (pure) ----------------------------------- */
+
+/* Appends one: the rule's example or, but for a pattern, one that is made up. email: for fields of addresses. now:
+ * seconds since 1970. */
+void sample_value(struct buf *out, const struct rule *rule, const char *email, int64_t now);
+/* Appends a name and a type for a file of a kind that the rule accepts. */
+void sample_file(struct buf *name, struct buf *type, const struct rule *rule);
 
 /* ---- selftest.c: one submission through the whole path --------------------------------------- */
 

@@ -93,6 +93,10 @@ static void check_pattern(struct confread *r, const struct confread_section *s, 
         return;
     }
     struct pattern *p = pattern_new(rule->pattern, why, sizeof why);
+    if (p != NULL && rule->example != NULL &&
+        !pattern_fits(p, (struct span){rule->example, strlen(rule->example)})) {
+        confread_mistake(r, line_of(s, "example"), "example: \"%s\" does not fit the pattern", rule->example);
+    }
     if (p == NULL) {
         confread_mistake(
             r, line_of(s, "pattern"), "pattern: \"%s\" %s%s", rule->pattern,

@@ -207,6 +207,8 @@ static const struct setting keys[] = {
      "a regular expression (POSIX, extended) that the whole value must fit", NULL, NULL},
     {FIELD, "pattern_hint", set_text, ONE(rule, pattern_hint), NULL, "a general sentence",
      "the sentence that visitors see when it does not", NULL, NULL},
+    {FIELD, "example", set_text, ONE(rule, example), NULL, "none",
+     "a value that is right, for formbridge test", NULL, NULL},
     {FIELD, "accept", set_words, LIST(rule, accept, accept_count), NULL, "any",
      "the kinds of files: .pdf, image/png, image/*", NULL, NULL},
     {FIELD, "max_files", set_number, ONE(rule, max_files), NULL, "max_files of [bridge]",

@@ -42,24 +42,48 @@ struct answer {
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* application/x-www-form-urlencoded, URL Standard §5.2. */
-static void put_escaped(struct buf *out, const char *text)
+#define BOUNDARY                                                                                             \
+    "formbridge-test-6f1c9ad2b7e04853" /* in nothing that a config says, or nobody's form is tested */
+
+/* A name as browsers write it (HTML, "multipart form data"); the config has no line ends in it. */
+static void put_name(struct buf *out, const char *name)
 {
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        buf_fmt(out, plain ? "%c" : "%%%02X", c);
+    buf_str(out, "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"");
+    for (; *name != '\0'; name++) {
+        if (*name == '"') {
+            buf_str(out, "%22");
+        } else {
+            buf_byte(out, (unsigned char)*name);
+        }
     }
+    buf_byte(out, '"');
 }
 
-static void put_field(struct buf *out, const char *name, const char *value)
+static void put_field(struct buf *out, const struct rule *rule, const char *email)
 {
-    if (out->len > 0) {
-        buf_byte(out, '&');
+    struct buf name, text;
+    buf_init(&name, 1024);
+    buf_init(&text, 1 << 21);
+    put_name(out, rule->name);
+    if (rule->type == FIELD_FILE) {
+        sample_file(&name, &text, rule);
+        buf_fmt(out, "; filename=\"%s\"\r\nContent-Type: %s\r\n\r\nformbridge test", buf_text(&name),
+                buf_text(&text));
+    } else {
+        sample_value(&text, rule, email, time(NULL));
+        buf_str(out, "\r\n\r\n");
+        buf_put(out, text.data, text.len);
     }
-    put_escaped(out, name);
-    buf_byte(out, '=');
-    put_escaped(out, value);
+    buf_str(out, "\r\n");
+    out->failed = out->failed || !buf_ok(&text);
+    buf_free(&name);
+    buf_free(&text);
+}
+
+static void put_text(struct buf *out, const char *name, const char *value)
+{
+    put_name(out, name);
+    buf_fmt(out, "\r\n\r\n%s\r\n", value);
 }
 
 /* As old as the form wants it, and with the work done: what is to be tested is the way of a mail. */
@@ -73,22 +97,22 @@ static void put_token(struct buf *out, const struct visit *v)
     }
     token_make(token, &key, time(NULL) - (int64_t)v->form->min_time, random);
     token_prove(token, v->form->proof_bits, proof);
-    put_field(out, TOKEN_FIELD, token);
-    put_field(out, TOKEN_PROOF_FIELD, proof);
+    put_text(out, TOKEN_FIELD, token);
+    put_text(out, TOKEN_PROOF_FIELD, proof);
 }
 
 /* The time makes it another submission than the last one, not a visitor's second click. */
 static void put_body(struct buf *out, const struct visit *v)
 {
-    const struct form_conf *form = v->form;
-    char mark[96];
-    text_fmt(mark, sizeof mark, "sent by the command \"formbridge test\", %lld", (long long)time(NULL));
-    for (size_t i = 0; i < form->required_count; i++) {
-        bool mail = strcasestr(form->required[i], "mail") != NULL;
-        put_field(out, form->required[i], mail ? form->from : "formbridge test");
+    for (const struct rule *rule = v->form->rules; rule != NULL; rule = rule->next) {
+        if (rule->required) {
+            put_field(out, rule, v->form->from);
+        }
     }
-    put_field(out, "formbridge-test", mark);
     put_token(out, v);
+    put_name(out, "formbridge-test");
+    buf_fmt(out, "\r\n\r\nsent by the command \"formbridge test\", %lld\r\n--" BOUNDARY "--\r\n",
+            (long long)time(NULL));
 }
 
 static void put_request(struct buf *out, const struct visit *v)
@@ -99,7 +123,7 @@ static void put_request(struct buf *out, const struct visit *v)
     put_body(&body, v);
     buf_fmt(out,
             "POST /f/%s HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nConnection: close\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
+            "Content-Type: multipart/form-data; boundary=" BOUNDARY "\r\nContent-Length: %zu\r\n",
             form->name, v->conf->hostname, body.len);
     if (v->tls == NULL) { /* nothing else would be believed there */
         buf_str(out, "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n");

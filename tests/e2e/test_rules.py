@@ -174,6 +174,18 @@ def test_every_mistake_is_told_by_its_line(tmp_path):
             assert re.search(rf"config.ini:{start + line}: .*{re.escape(words)}", told), (line, words, told)
 
 
+def test_formbridge_test_fills_in_what_is_right_by_the_rules():
+    with Bridge({**RULES, "field order postcode": {"pattern": "[0-9]{5}", "required": "yes", "example": "12345"},
+                 'field order day of the visit': {"type": "date", "required": "yes", "min": "today+2"}}) as b:
+        run = subprocess.run([PROGRAM, "-c", b.dir / "config.ini", "test", "order"], capture_output=True, text=True)
+        assert run.returncode == 0, run
+        (mail,) = b.mails(1)
+        sent = dict(fields_of(mail))
+        assert sent["postcode"] == "12345" and sent["E-Mail"] == "website@example.com"
+        assert [name for name, _, _ in uploads_of(mail)] == ["formbridge-test.jpg"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", sent["day of the visit"])
+
+
 @pytest.mark.parametrize("unit", ["a", "ä", "ab", "aä"])
 def test_a_hard_pattern_costs_little(unit):
     """The worst that the config takes, with the longest values: the front stays with other visitors."""

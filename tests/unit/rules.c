@@ -290,6 +290,38 @@ static void without_keys_nothing_changes(void **state)
     assert_string_equal(dressed(f), "b=1 a= ");
 }
 
+/* ---- samples --------------------------------------------------------------------------------- */
+
+static void a_sample_is_right_by_its_rule(void **state)
+{
+    (void)state;
+    const struct form_conf *f = configured("required = a email b c d e f g h i j k\n[field order b]\ntype = "
+                                           "integer\nmin = 18\n[field order c]\ntype = date\n"
+                                           "min = today+3\n[field order d]\ntype = time\nmax = 08:00\n[field "
+                                           "order e]\ntype = url\n[field order f]\n"
+                                           "type = tel\n[field order g]\nchoices = one | two\n[field order "
+                                           "h]\nmin_length = 30\n[field order i]\n"
+                                           "max_length = 4\n[field order j]\npattern = [0-9]{5}\nexample = "
+                                           "12345\n[field order k]\naccept = image/* .png\n");
+    for (const struct rule *rule = f->rules; rule != NULL; rule = rule->next) {
+        struct buf name, value;
+        buf_init(&name, 1000);
+        buf_init(&value, 1000);
+        if (rule->type == FIELD_FILE) {
+            sample_file(&name, &value, rule);
+            add_file(rule->name, buf_text(&name), buf_text(&value), "x");
+            assert_string_equal(buf_text(&name), "formbridge-test.png");
+        } else {
+            sample_value(&value, rule, "w@example.com", NOON);
+            add(rule->name, buf_text(&value));
+        }
+        buf_free(&name);
+        buf_free(&value);
+    }
+    assert_string_equal(codes(f), "");
+    assert_int_equal(form_count(form), 12);
+}
+
 /* ---- mistakes of the config ------------------------------------------------------------------ */
 
 static void mistakes_are_told_by_line(void **state)
@@ -320,6 +352,8 @@ static void mistakes_are_told_by_line(void **state)
         {"[field order x]\npattern = (a)\\1\n", 10, "pattern: \"(a)\\1\" has a back-reference"},
         {"[field order x]\npattern = a{300}\n", 10, "is too large: with each {n} written out"},
         {"[field order x]\npattern = a\nmax_length = 501\n", 11, "can be 500 at most"},
+        {"[field order x]\npattern = [0-9]{5}\nexample = 1234\n", 11,
+         "example: \"1234\" does not fit the pattern"},
         {"[field order x]\npattern_hint = A\n", 10, "add pattern or remove this"},
         {"[field order x]\ntype = choice\n", 10, "type = choice needs choices = ONE | ANOTHER"},
         {"[field order x]\ntype = email\nchoices = a | b\n", 11, "choices means nothing with type = email"},
@@ -430,6 +464,7 @@ int main(void)
         TEST(every_language_has_every_sentence_with_its_gap),
         TEST(fields_are_ordered_labelled_and_left_out),
         TEST(without_keys_nothing_changes),
+        TEST(a_sample_is_right_by_its_rule),
         TEST(mistakes_are_told_by_line),
         TEST(a_name_that_cannot_stand_in_the_header_has_a_key),
         TEST(the_page_has_the_input_for_each_type),

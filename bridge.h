@@ -2931,6 +2931,8 @@ void repeat_check(struct http_request *r);
 int repeat_look_in(const struct http *h);
 /* Those that need wait no longer, linked by next; their verdict says why. */
 struct http_request *repeat_look(struct http *h);
+/* All the others. */
+struct http_request *repeat_give_up(struct http *h);
 /* The answer to ONCE_OTHER and ONCE_UNREADABLE. */
 bool repeat_refuse(struct http_request *r);
 

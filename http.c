@@ -269,10 +269,11 @@ static void resume(struct http_request *r)
     MHD_resume_connection(r->connection);
 }
 
-static void resume_repeats(struct http *h)
+/* list: linked by next_waiting. */
+static void resume_repeats(struct http_request *list)
 {
     struct http_request *next;
-    for (struct http_request *r = repeat_look(h); r != NULL; r = next) {
+    for (struct http_request *r = list; r != NULL; r = next) {
         next = r->next_waiting;
         submit_awake(r);
         if (r->stage == REQUEST_COMMITTED) {
@@ -296,7 +297,7 @@ void http_run(struct http *h)
 {
     if (h->waiting > 0) {
         resume_committed(h);
-        resume_repeats(h);
+        resume_repeats(repeat_look(h));
     }
     MHD_run(h->daemon);
 }
@@ -341,9 +342,10 @@ void http_drain(struct http *h)
 
 void http_stop(struct http *h)
 {
-    while (h->waiting > 0) { /* MHD cannot be stopped while connections are suspended */
+    resume_repeats(repeat_give_up(h)); /* the first may be with a front that hangs */
+    while (h->waiting > 0) {           /* MHD cannot be stopped while connections are suspended */
         struct pollfd p = {.fd = commit_fd(h->commits), .events = POLLIN};
-        poll(&p, 1, http_due_in(h));
+        poll(&p, 1, -1);
         http_run(h);
     }
     commit_stop(h->commits);

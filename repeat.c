@@ -69,6 +69,13 @@ struct http_request *repeat_look(struct http *h)
     return awake;
 }
 
+struct http_request *repeat_give_up(struct http *h)
+{
+    struct http_request *list = h->repeats;
+    h->repeats = NULL;
+    return list;
+}
+
 bool repeat_refuse(struct http_request *r)
 {
     static const struct page_error reused = {

@@ -267,6 +267,9 @@ bool submit_committed(struct http_request *r)
     if (r->verdict == ONCE_OTHER || r->verdict == ONCE_UNREADABLE) {
         return repeat_refuse(r);
     }
+    if (r->verdict == ONCE_WAIT) { /* given up: what became of the first is not known */
+        return request_refuse_for_now(r);
+    }
     if (s->draft.error != 0) {
         log_error("form %s: a submission could not be stored and was answered 503: %s", r->form->name,
                   strerror(s->draft.error));

@@ -43,6 +43,21 @@ def connect(bridge, source="127.0.0.1"):
     return bridge.context().wrap_socket(raw, server_hostname="localhost")
 
 
+def connect_each(bridge, fronts):
+    """A connection to each: while the others are stopped, it takes what comes."""
+    connections = []
+    for wanted in fronts:
+        others = [pid for pid in fronts if pid != wanted]
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            connections.append(connect(bridge))
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+    return connections
+
+
 def request(fields=ORDER, **headers):
     body = urllib.parse.urlencode(fields).encode()
     lines = {"Host": "localhost", "Content-Type": "application/x-www-form-urlencoded", "Content-Length": len(body),
@@ -93,13 +108,7 @@ def slow_disk(milliseconds=400):
 def test_a_double_click_that_reaches_two_fronts_is_one_mail():
     with bridge_with(fronts=2) as b:
         fronts = roles(b)["front"]
-        connections = []
-        for busy in fronts:  # while one is stopped, the other takes the connections
-            os.kill(busy, signal.SIGSTOP)
-            try:
-                connections += [connect(b) for _ in range(3)]
-            finally:
-                os.kill(busy, signal.SIGCONT)
+        connections = [c for _ in range(3) for c in connect_each(b, fronts)]
         with tampered(b, *slow_disk(), front=0), tampered(b, *slow_disk(), front=1):
             for c in connections:
                 c.sendall(request())
@@ -178,6 +187,29 @@ def test_a_stop_answers_those_who_wait(bridge):
         time.sleep(0.1)
         bridge.process.send_signal(signal.SIGTERM)
         assert ref_of(Reader(first).answer()) == ref_of(Reader(second).answer())
+
+
+def test_a_front_that_hangs_does_not_keep_another_from_ending():
+    with bridge_with(fronts=2) as b:
+        b.config["bridge"]["drain_timeout"] = "1s"
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_for_log("reloaded: ")
+        b.wait_until(lambda: len(b.named("front")) == 2, "two fronts")
+        hanging, other = b.named("front")
+        first, second = connect_each(b, [hanging, other])
+        with Strace(hanging, *slow_disk(300), thread=threads(hanging)[1]):
+            first.sendall(request())
+            time.sleep(0.1)
+            os.kill(hanging, signal.SIGSTOP)
+        try:
+            second.sendall(request())
+            time.sleep(0.1)
+            b.process.send_signal(signal.SIGTERM)
+            assert wait_dead(other, PATIENCE), "it waits for the first for ever"
+        finally:
+            os.kill(hanging, signal.SIGCONT)
+            first.close(), second.close()
 
 
 # ---- one after the other
@@ -343,14 +375,7 @@ def test_a_retry_after_everything_was_killed_makes_one_mail(bridge, call, k):
 def test_a_front_killed_in_the_middle_does_not_block_those_who_wait():
     with bridge_with(fronts=2) as b:
         fronts = roles(b)["front"]
-        connections = []
-        for busy in fronts[::-1]:
-            os.kill(busy, signal.SIGSTOP)
-            try:
-                connections.append(connect(b))
-            finally:
-                os.kill(busy, signal.SIGCONT)
-        first, second = connections  # of front 0, of front 1
+        first, second = connect_each(b, fronts)
         with tampered(b, *slow_disk(600)):
             first.sendall(request())
             time.sleep(0.1)
@@ -358,8 +383,7 @@ def test_a_front_killed_in_the_middle_does_not_block_those_who_wait():
             time.sleep(0.1)
             os.kill(fronts[0], signal.SIGKILL)
             ref = ref_of(Reader(second).answer())
-        for c in connections:
-            c.close()
+        first.close(), second.close()
         assert ref_of(post(b)) == ref
         assert len(mails_when_idle(b)) == 1
 

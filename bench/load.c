@@ -27,10 +27,12 @@ static struct addrinfo *target;
 static SSL_CTX *context;
 static char *request;
 static size_t request_len;
+static size_t
+    number_at; /* in the request, 16 bytes that differ in each, so that none is a repeat; 0: no room */
 static enum { MODE_NEW, MODE_RESUME, MODE_KEEP, MODE_SHAKE, MODE_RESHAKE } mode;
 static double deadline;
 static uint32_t *samples;
-static _Atomic size_t done, failed;
+static _Atomic size_t done, failed, asked;
 
 static double now(void)
 {
@@ -68,11 +70,15 @@ static void hang_up(SSL *ssl)
 }
 
 /* One request and its whole answer, which must be a 2xx or 3xx. */
-static int ask(SSL *ssl)
+static int ask(SSL *ssl, char *mine)
 {
-    char answer[65536];
+    char answer[65536], number[17];
     size_t have = 0;
-    if (SSL_write(ssl, request, (int)request_len) != (int)request_len) {
+    if (number_at != 0) {
+        snprintf(number, sizeof number, "%016zx", atomic_fetch_add(&asked, 1));
+        memcpy(mine + number_at, number, sizeof number - 1);
+    }
+    if (SSL_write(ssl, mine, (int)request_len) != (int)request_len) {
         return 0;
     }
     for (;;) {
@@ -98,9 +104,11 @@ static void *client(void *arg)
     (void)arg;
     SSL_SESSION *session = NULL;
     SSL *ssl = NULL;
+    char *mine = malloc(request_len);
+    memcpy(mine, request, request_len);
     if (mode == MODE_RESUME || mode == MODE_RESHAKE) {
         SSL *first = dial(NULL);
-        if (first != NULL && ask(first)) {
+        if (first != NULL && ask(first, mine)) {
             session = SSL_get1_session(first);
         }
         hang_up(first);
@@ -110,7 +118,7 @@ static void *client(void *arg)
         if (ssl == NULL) {
             ssl = dial(session);
         }
-        int ok = ssl != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || ask(ssl));
+        int ok = ssl != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || ask(ssl, mine));
         if (ok) {
             size_t at = atomic_fetch_add(&done, 1);
             samples[at % SAMPLES] = (uint32_t)((now() - start) * 1e6);
@@ -144,6 +152,7 @@ static void make_request(const char *host, const char *path, size_t body)
                         mode == MODE_KEEP ? "" : "Connection: close\r\n", start);
     memset(request + head, 'x', filler);
     request_len = (size_t)head + filler;
+    number_at = filler > 16 ? (size_t)head : 0;
 }
 
 int main(int argc, char **argv)

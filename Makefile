@@ -105,6 +105,7 @@ lint:
 
 bench: $(PROGRAM)
 	bench/run
+	bench/lots
 	bench/backlog
 
 # ---- install and release

@@ -1899,6 +1899,33 @@ bool spool_state_of(const char *file, char name[SPOOL_NAME_SIZE]);
 /* From the file of this name, or new and put there. false: errno says why, and out is not to be relied on. */
 bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE]);
 
+/* ---- poptext.c: messages as POP3 sends them (pure) ------------------------------------------- */
+
+struct poptext {    /* one message on its way out; bare LF and CRLF both become CRLF */
+    bool top;       /* only the header and some lines */
+    bool in_body;   /* top: the header is over */
+    uint64_t lines; /* top: still wanted of the body */
+    size_t line;    /* bytes of the current line so far */
+    unsigned char last;
+    bool done; /* no more is wanted */
+};
+
+void poptext_whole(struct poptext *t);
+void poptext_top(struct poptext *t, uint64_t lines);
+/* Appends a piece with dots doubled (RFC 1939 §3): at most twice its length. */
+void poptext_put(struct poptext *t, const void *bytes, size_t len, struct buf *out);
+/* Completes the last line and appends the final dot: at most 5 bytes. */
+void poptext_end(struct poptext *t, struct buf *out);
+
+struct
+    popcount { /* octets as RFC 1939 §11 counts them: line ends as two, doubled dots as one; zeroed at the start */
+    uint64_t octets;
+    unsigned char last;
+};
+
+void popcount_put(struct popcount *c, const void *bytes, size_t len);
+uint64_t popcount_end(const struct popcount *c);
+
 /* ---- mailbox.c: Maildir and mbox ------------------------------------------------------------- */
 
 enum outcome { OUTCOME_DONE, OUTCOME_TEMPORARY, OUTCOME_PERMANENT };
@@ -2407,33 +2434,6 @@ void popcmd_user(struct popcmd_login *l, const char *text, size_t len);
 bool popcmd_password(struct popcmd_login *l, const char *text, size_t len);
 /* The base64 of a PLAIN message (RFC 4616) in which nobody acts for somebody else. */
 bool popcmd_plain(struct popcmd_login *l, const char *text, size_t len);
-
-/* ---- poptext.c: messages as POP3 sends them (pure) ------------------------------------------- */
-
-struct poptext {    /* one message on its way out; bare LF and CRLF both become CRLF */
-    bool top;       /* only the header and some lines */
-    bool in_body;   /* top: the header is over */
-    uint64_t lines; /* top: still wanted of the body */
-    size_t line;    /* bytes of the current line so far */
-    unsigned char last;
-    bool done; /* no more is wanted */
-};
-
-void poptext_whole(struct poptext *t);
-void poptext_top(struct poptext *t, uint64_t lines);
-/* Appends a piece with dots doubled (RFC 1939 §3): at most twice its length. */
-void poptext_put(struct poptext *t, const void *bytes, size_t len, struct buf *out);
-/* Completes the last line and appends the final dot: at most 5 bytes. */
-void poptext_end(struct poptext *t, struct buf *out);
-
-struct
-    popcount { /* octets as RFC 1939 §11 counts them: line ends as two, doubled dots as one; zeroed at the start */
-    uint64_t octets;
-    unsigned char last;
-};
-
-void popcount_put(struct popcount *c, const void *bytes, size_t len);
-uint64_t popcount_end(const struct popcount *c);
 
 /* ---- maildrop.c: a Maildir as POP3 sees it --------------------------------------------------- */
 

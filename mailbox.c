@@ -189,9 +189,10 @@ bool maildir_check_folder(const char *path, const char *folder, char *why, size_
     return true;
 }
 
-/* <seconds>.R<receipt>.<hostname>,S=<size>: unique, because the receipt is. `/` and `:` escaped as the
- * Maildir specification says (https://cr.yp.to/proto/maildir.html), `,` because our own size follows one. */
-static bool maildir_name(char *out, size_t size, const char *hostname, const struct parcel *p)
+/* <seconds>.R<receipt>.<hostname>,S=<size>,W=<size with CRLF>: unique, because the receipt is. `/` and `:` escaped as
+ * the Maildir specification says (https://cr.yp.to/proto/maildir.html), `,` because our own sizes follow one. */
+static bool maildir_name(char *out, size_t size, const char *hostname, const struct parcel *p,
+                         uint64_t octets)
 {
     int64_t time;
     char ref[REF_SIZE], form[FORM_NAME_MAX + 1];
@@ -209,7 +210,7 @@ static bool maildir_name(char *out, size_t size, const char *hostname, const str
             buf_byte(&b, (unsigned char)*h);
         }
     }
-    buf_fmt(&b, ",S=%" PRIu64, p->size);
+    buf_fmt(&b, ",S=%" PRIu64 ",W=%" PRIu64, p->size, octets);
     return buf_text(&b) != NULL;
 }
 
@@ -262,11 +263,37 @@ static void deliver_copy(struct maildir *m, struct spool *s, struct parcel *p, c
     fail(&p->result, "cannot write to Maildir", m->path, error);
 }
 
+/* What POP3 and IMAP tell as its size. Read once now, while it is in memory, or by every pickup that lists it. */
+static bool count_octets(struct spool *s, struct parcel *p, uint64_t *octets)
+{
+    unsigned char bytes[COPY_SIZE];
+    struct popcount count = {.octets = 0};
+    int fd = open_message(s, p);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n;
+    while ((n = read_some(fd, bytes, sizeof bytes)) > 0) {
+        popcount_put(&count, bytes, (size_t)n);
+    }
+    if (n < 0) {
+        fail(&p->result, "cannot read the queued message", p->name, errno);
+    }
+    close(fd);
+    explicit_bzero(bytes, sizeof bytes);
+    *octets = popcount_end(&count);
+    return n == 0;
+}
+
 static void deliver_one(struct maildir *m, const char *hostname, struct spool *s, struct parcel *p)
 {
     p->result = (struct result){.outcome = OUTCOME_DONE};
     char name[NAME_MAX + 1];
-    if (!maildir_name(name, sizeof name, hostname, p)) {
+    uint64_t octets;
+    if (!count_octets(s, p, &octets)) {
+        return;
+    }
+    if (!maildir_name(name, sizeof name, hostname, p, octets)) {
         fail(&p->result, "cannot name the message", p->name, EINVAL);
         return;
     }

@@ -106,7 +106,8 @@ def test_mail_is_for_its_owner_alone_and_tells_its_size(shop):
     shop.mail(receipt)
     (path,) = [p for p in shop.mail_files() if receipt in p.name]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert path.parent.name == "new" and path.name.endswith(f",S={path.stat().st_size}")
+    message = path.read_bytes()
+    assert path.parent.name == "new" and path.name.endswith(f",S={len(message)},W={len(message) + message.count(10)}")
     assert list((shop.maildir / "tmp").iterdir()) == []
 
 

@@ -218,12 +218,12 @@ def test_the_sizes_in_file_names_are_those_that_dovecot_counts(house):
     b, dovecot = house
     receipts = [order(b) for _ in range(3)]
     counted = subprocess.run(["doveadm", "-c", dovecot.dir / "conf", "-o", "stats_writer_socket_path=", "fetch", "-u", USER,
-                              "size.physical hdr.x-formbridge-ref", "ALL"], check=True, capture_output=True, text=True).stdout
-    pairs = re.findall(r"size\.physical: (\d+)\nhdr\.x-formbridge-ref: (\S+)", counted)
-    assert sorted(r for _, r in pairs) == sorted(receipts)
-    for size, receipt in pairs:
+                              "size.physical size.virtual hdr.x-formbridge-ref", "ALL"], check=True, capture_output=True, text=True).stdout
+    pairs = re.findall(r"size\.physical: (\d+)\nsize\.virtual: (\d+)\nhdr\.x-formbridge-ref: (\S+)", counted)
+    assert sorted(r for _, _, r in pairs) == sorted(receipts)
+    for size, octets, receipt in pairs:
         (path,) = [p for p in b.mail_files() if receipt in p.name]
-        assert re.search(rf",S={size}(:2,|$)", path.name) and path.stat().st_size == int(size)
+        assert re.search(rf",S={size},W={octets}(:2,|$)", path.name) and path.stat().st_size == int(size)
     assert dovecot.complaints() == []
 
 

@@ -108,7 +108,7 @@ static void the_name_in_new_comes_from_the_name_in_the_spool(void **state)
     struct parcel parcel = queued_text(p, &d, 1);
     maildir_deliver(p->maildir, "forms.example.com", &p->s, &parcel, 1);
     assert_int_equal(parcel.result.outcome, OUTCOME_DONE);
-    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.forms.example.com,S=25", p->maildir);
+    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.forms.example.com,S=25,W=28", p->maildir);
     assert_string_equal(content(path), text);
     assert_int_equal(entries(p->maildir, "tmp"), 0);
     struct stat st;
@@ -124,7 +124,7 @@ static void a_host_name_cannot_leave_the_directory_or_pass_for_flags(void **stat
     struct parcel parcel = queued_text(p, &d, 1);
     maildir_deliver(p->maildir, "a/b:2,S", &p->s, &parcel, 1);
     assert_int_equal(parcel.result.outcome, OUTCOME_DONE);
-    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.a\\057b\\0722\\054S,S=25", p->maildir);
+    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.a\\057b\\0722\\054S,S=25,W=28", p->maildir);
     assert_int_equal(access(path, F_OK), 0);
 
     char host[HOST_NAME_MAX_ + 1];
@@ -248,7 +248,7 @@ static void another_file_system_gets_a_whole_copy(void **state)
     struct parcel parcel = queued(p, &d, 1, big, 100001);
 
     /* What a crash in the middle of a copy leaves does not matter. */
-    text_fmt(path, sizeof path, "%s/tmp/1795305136.R1000-0000-0000.h,S=100001", maildir);
+    text_fmt(path, sizeof path, "%s/tmp/1795305136.R1000-0000-0000.h,S=100001,W=100003", maildir);
     close(open(path, O_CREAT | O_WRONLY, 0600));
     for (int i = 0; i < 2; i++) { /* nor that it was there already */
         maildir_deliver(maildir, "h", &p->s, &parcel, 1);
@@ -256,7 +256,7 @@ static void another_file_system_gets_a_whole_copy(void **state)
         assert_int_equal(entries(maildir, "tmp"), 0);
         assert_int_equal(entries(maildir, "new"), 1);
     }
-    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.h,S=100001", maildir);
+    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.h,S=100001,W=100003", maildir);
     char *back = content(path);
     assert_memory_equal(back, big, 100001);
     struct stat st;

@@ -743,14 +743,10 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int parent_run(struct conf *c)
+/* Takes conf. Returns an exit code. */
+static int run(struct parent *p, struct conf *c)
 {
-    struct parent p = {.signals = open_signals(),
-                       .once = once_new(),
-                       .limit = limit_new(),
-                       .look_at = now_s() + WATCH_EVERY,
-                       .check_at = now_s() + CHECK_EVERY};
-    if (p.signals < 0 || p.once == NULL || p.limit == NULL || !stats_open()) {
+    if (p->signals < 0 || p->once == NULL || p->limit == NULL || !stats_open()) {
         log_error("cannot start: %s", strerror(errno));
         conf_free(c);
         return EX_OSERR;
@@ -761,25 +757,38 @@ int parent_run(struct conf *c)
     }
     raise_descriptor_limit(c);
     charset_open();
-    p.current = new_generation(&p, c);
-    if (p.current == NULL) {
-        close_unused(&p);
+    p->current = new_generation(p, c);
+    if (p->current == NULL) {
+        close_unused(p);
         return EX_UNAVAILABLE;
     }
-    if (!prepare_spool(c, p.once, p.token_secret)) {
+    if (!prepare_spool(c, p->once, p->token_secret)) {
         log_error("cannot prepare the spool: %s", strerror(errno));
-        free_generation(p.current);
-        p.current = NULL;
-        close_unused(&p);
+        free_generation(p->current);
+        p->current = NULL;
+        close_unused(p);
         return EX_OSERR;
     }
-    if (stat("/etc/resolv.conf", &p.resolver) != 0) {
-        p.resolver = (struct stat){.st_ino = 0};
+    if (stat("/etc/resolv.conf", &p->resolver) != 0) {
+        p->resolver = (struct stat){.st_ino = 0};
     }
-    start_generation(p.current);
-    supervise(&p);
-    close(p.signals);
+    start_generation(p->current);
+    supervise(p);
+    return p->exit_code;
+}
+
+int parent_run(struct conf *c)
+{
+    struct parent p = {.signals = open_signals(),
+                       .once = once_new(),
+                       .limit = limit_new(),
+                       .look_at = now_s() + WATCH_EVERY,
+                       .check_at = now_s() + CHECK_EVERY};
+    int code = run(&p, c);
+    if (p.signals >= 0) {
+        close(p.signals);
+    }
     once_free(p.once);
     limit_free(p.limit);
-    return p.exit_code;
+    return code;
 }

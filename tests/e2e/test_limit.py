@@ -170,6 +170,22 @@ def test_programs_on_this_machine_are_not_counted_as_visitors():
         assert [b.post([("name", "Ada")])[0] for _ in range(4)] == [200] * 4
 
 
+def test_visitors_of_a_proxy_on_this_machine_are_counted_by_the_address_that_it_names():
+    port = free_port()
+    with Bridge({"bridge": {"listen": f"plain:127.0.0.1:{port}"},
+                 "form order": {"rate": "1/1h", "once_window": "10m"}}) as b:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as c:
+            reader = Reader(c)
+
+            def send_as(address):
+                c.sendall(post(b"name=Ada", b"X-Forwarded-Proto: https", b"X-Forwarded-For: " + address))
+                return reader.answer().status
+
+            visitors = [b"203.0.113.7", b"203.0.113.8", b"2001:db8:1:2::5", b"2001:db8:1:2:ffff::6"]
+            assert [send_as(a) for a in visitors] == [200, 200, 200, 429]
+        assert len(b.mails(3)) == 3, "the same content of another visitor was taken for a repeat"
+
+
 def test_a_form_has_a_rate_for_all_together():
     def work():
         with running(rate="off", form_rate="2/1h") as b:

@@ -2624,6 +2624,8 @@ enum {
     ONCE_WINDOW_MAX = 86400, /* seconds */
 };
 
+#define ONCE_FIELD "_nonce" /* the field of a form that carries one */
+
 struct once; /* what was claimed and stored, in memory that all fronts share; nothing a visitor wrote */
 
 struct once_sender {   /* what tells visitors apart who send the same */

@@ -159,7 +159,7 @@ static void mix(struct once *o, unsigned char y[16], unsigned char kind, const v
  * another mail. */
 static bool is_fleeting(const struct field *f)
 {
-    static const char *const names[] = {"_nonce", "_token", "_proof"};
+    static const char *const names[] = {ONCE_FIELD, TOKEN_FIELD, TOKEN_PROOF_FIELD};
     for (size_t i = 0; i < COUNT(names); i++) {
         if (!f->file && buf_equal(&f->name, names[i])) {
             return true;
@@ -197,10 +197,9 @@ bool once_header(const char *text, struct span *key)
 void once_identify(struct once *o, struct once_claim *c, const char *form, struct form *fields,
                    const struct once_sender *from)
 {
-    static const char nonce_name[] = "_nonce";
     unsigned char content[16] = {0};
     struct span name = {form, strlen(form)}, all = {(const char *)content, sizeof content};
-    const struct field *nonce = form_find(fields, nonce_name);
+    const struct field *nonce = form_find(fields, ONCE_FIELD);
     derive(o);
     mix_fields(o, content, fields);
     memset(c->check, 0, sizeof c->check);
@@ -225,7 +224,7 @@ void once_hide(struct form *fields)
 {
     for (size_t i = 0; i < form_count(fields); i++) {
         struct field *f = form_field(fields, i);
-        f->hidden = f->hidden || (!f->file && buf_equal(&f->name, "_nonce"));
+        f->hidden = f->hidden || (!f->file && buf_equal(&f->name, ONCE_FIELD));
     }
 }
 

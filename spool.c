@@ -26,7 +26,8 @@
  *     held/NAME.state written            queue/, held/.state      yes        tried again, held again
  *     renamed to held/                   queue/ or held/, whole   yes        as above, or waits for a person
  *
- *     (1) The visitor saw no success and sends again: one mail too many is better than one too few.
+ *     (1) The visitor saw no success and sends again. Within once_window that takes the place of this one, in tmp/ and
+ *         in queue/ (spool_begin_again); later, one mail too many is better than one too few.
  *     (2) A Maildir still has it under the same name, and it is not doubled; otherwise a second mail with the
  *         same Message-ID.
  *

@@ -3000,6 +3000,18 @@ void plain_redirect(const struct conf *c, int acme, const void *head, size_t len
 /* not_ready: why /readyz is to say no, or NULL. */
 void plain_admin(const char *not_ready, const void *head, size_t len, struct buf *out);
 
+/* ---- spare.c: memory for what comes and goes ------------------------------------------------- */
+
+struct spares { /* starts as zeros */
+    struct spare *first;
+    unsigned count;
+};
+/* size bytes, whole pages, always the same number: all zero. NULL: no memory. */
+void *spare_take(struct spares *all, size_t size);
+/* Wipes it and keeps it for the next, or gives it back. The rare_len bytes from rare on, whole pages, were mostly not
+ * written: they go back to the kernel either way. */
+void spare_give(struct spares *all, void *memory, size_t size, size_t rare, size_t rare_len);
+
 /* ---- conn.c: one connection of the front: TLS, gate, HTTP ------------------------------------ */
 
 enum conn_kind {
@@ -3037,6 +3049,7 @@ struct conn_env { /* what all connections of a front share */
     bool passed;          /* something was given to http since its last run */
     struct conn *current; /* being pumped */
     struct conn *ready;   /* have something to do */
+    struct spares spares; /* their memory */
 };
 
 struct conn {

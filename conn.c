@@ -78,8 +78,8 @@ static void watch_room(struct conn *c, int fd, unsigned side)
 
 struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr)
 {
-    unsigned char *region = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region == MAP_FAILED) {
+    unsigned char *region = spare_take(&env->spares, REGION);
+    if (region == NULL) {
         close(fd);
         return NULL;
     }
@@ -135,7 +135,8 @@ void conn_free(struct conn *c)
     gate_free(&c->gate);
     buf_free(&c->reply);
     close(c->fd);
-    munmap(c, REGION); /* pages come back zeroed, with the session's keys in them */
+    /* The first page of in is written by all, the others and out by what is large. */
+    spare_give(&c->env->spares, c, REGION, CONN_SIZE + PAGE, IN_SIZE - PAGE + OUT_SIZE);
 }
 
 void conn_ready(struct conn *c)

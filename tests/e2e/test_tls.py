@@ -419,3 +419,16 @@ def test_certificates_are_made_for_today():
                               text=True, check=True).stdout.strip()
         end = datetime.datetime.strptime(said.removeprefix("notAfter="), "%b %d %H:%M:%S %Y %Z")
         assert 2 <= (end - datetime.datetime.utcnow()).days <= 3
+
+
+def test_connections_that_have_the_same_memory_one_after_the_other_know_nothing_of_each_other():
+    with Bridge({"bridge": {"fronts": "1", "max_body": "1M"}}) as b:
+        for i in range(12):  # full records, then a request cut short, then a handshake alone
+            assert b.post([("name", f"Ada{i}"), ("text", "x" * 200000)])[0] == 200
+            with b.connect() as c:
+                c.sendall(b"POST /f/order HTTP/1.1\r\nHost: local")
+            b.connect().close()
+            with b.connect() as c:
+                c.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert c.recv(12) == b"HTTP/1.1 200"
+        b.mails(12)

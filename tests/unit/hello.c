@@ -67,15 +67,19 @@ static size_t take(br_ssl_engine_context *eng, unsigned char *bytes, size_t size
 struct client {
     br_ssl_client_context tls;
     br_x509_knownkey_context server;
+    br_ec_impl curves;
     unsigned char point[65], in[BR_SSL_BUFSIZE_INPUT], out[BR_SSL_BUFSIZE_OUTPUT];
 };
 
-static void start_client(struct client *c, const br_ssl_session_parameters *session)
+static void start_client_with(struct client *c, const br_ssl_session_parameters *session, uint32_t curves)
 {
     br_ec_public_key public = {BR_EC_secp256r1, c->point, sizeof c->point};
     curve_impl()->mulgen(c->point, private_bytes, sizeof private_bytes, BR_EC_secp256r1);
     br_ssl_client_zero(&c->tls);
     tls_profile(&c->tls.eng);
+    c->curves = *curve_impl();
+    c->curves.supported_curves = curves;
+    br_ssl_engine_set_ec(&c->tls.eng, &c->curves);
     br_x509_knownkey_init_ec(&c->server, &public, BR_KEYTYPE_SIGN);
     br_ssl_engine_set_x509(&c->tls.eng, &c->server.vtable);
     br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, sizeof c->in, c->out, sizeof c->out);
@@ -83,6 +87,11 @@ static void start_client(struct client *c, const br_ssl_session_parameters *sess
         br_ssl_engine_set_session_parameters(&c->tls.eng, session);
     }
     assert_int_equal(br_ssl_client_reset(&c->tls, "localhost", session != NULL), 1);
+}
+
+static void start_client(struct client *c, const br_ssl_session_parameters *session)
+{
+    start_client_with(c, session, 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1);
 }
 
 /* record_len: of the payload of the client's first records. Both sides end ready for data. */
@@ -121,6 +130,19 @@ static void test_a_handshake_in_records_of_any_size(void **state)
         br_ssl_session_parameters session;
         br_ssl_engine_get_session_parameters(&client.tls.eng, &session);
         assert_int_equal(session.cipher_suite, BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    }
+}
+
+static void test_a_handshake_over_either_curve(void **state)
+{
+    (void)state;
+    static const int curves[] = {BR_EC_curve25519, BR_EC_secp256r1};
+    for (size_t i = 0; i < COUNT(curves); i++) {
+        start(&server, true, NULL);
+        /* P-256 stays for the signature; the server prefers X25519 where it may. */
+        start_client_with(&client, NULL, 1u << curves[i] | 1u << BR_EC_secp256r1);
+        shake_hands(&client, &server, 16384);
+        assert_int_equal(br_ssl_engine_get_ecdhe_curve(&server.tls.eng), curves[i]);
     }
 }
 
@@ -288,6 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_handshake_in_records_of_any_size),
+        cmocka_unit_test(test_a_handshake_over_either_curve),
         cmocka_unit_test(test_a_session_is_resumed),
         cmocka_unit_test(test_the_same_suite_is_chosen),
         cmocka_unit_test(test_the_empty_places_are_filled),

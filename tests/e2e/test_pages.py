@@ -60,6 +60,7 @@ PAGES = {
     "about-form": (["about-form"], b""),
     "demo": (["demo"], b""),
     "invalid": (["invalid", MULTIPART, "name", "item"], ORDER),
+    "spam": (["spam", MULTIPART], ORDER),
     "invalid-hostile": (
         ["invalid", URLENCODED, "name", '"><script>alert(2)</script>'],
         urllib.parse.urlencode([(n, v) for n in ["name", *HOSTILE] for v in HOSTILE]).encode(),
@@ -362,7 +363,7 @@ def test_our_own_page_posts_with_our_own_origin(browser, site, driver):
     assert headers["Origin"] == site.url
 
 
-@pytest.mark.parametrize("name", ["receipt", "about", "about-form", "demo", "invalid", "invalid-too-long", "error-413", "error-503"])
+@pytest.mark.parametrize("name", ["receipt", "about", "about-form", "demo", "invalid", "spam", "invalid-too-long", "error-413", "error-503"])
 def test_pages_can_be_looked_at(browser, site, name, tmp_path):
     """Leaves a picture of each page, in SCREENSHOTS if that is set; one that shows nothing would be tiny."""
     folder = pathlib.Path(os.environ.get("SCREENSHOTS", tmp_path))

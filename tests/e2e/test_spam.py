@@ -6,18 +6,25 @@ import hashlib
 import html.parser
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
-from bridge import PATIENCE, PROGRAM, Bridge, fields_of, free_port, receipt_in
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tools"))
+
+from bridge import PROGRAM, Bridge, fields_of, free_port, receipt_in
+from chrome import Site, appears, chromium, find, heading, press, serving, shot, tab_to, wait_for
 from rawhttp import metrics
 from test_dovecot import house  # noqa: F401
+from tracing import Strace
 
 ORIGIN = "https://www.example.com"
 LIST = "casino\nbuy now\n# a remark\nрулетка\n"
@@ -489,14 +496,55 @@ def test_what_a_crash_interrupted_is_in_the_folder_once():
         assert [p.name for p in (b.maildir / ".Junk" / "new").iterdir()] == [path.name] and b.mail_files() == []
 
 
+@pytest.mark.parametrize("call, k", [("mkdirat", 1), ("mkdirat", 4), ("linkat", 1), ("fsync", 1), ("fsync", 3), ("unlinkat", 1)])
+def test_a_courier_that_is_killed_while_it_makes_the_folder_loses_nothing(call, k):
+    with Bridge({"bridge": {"fronts": "1"}}) as b:
+        (courier,) = b.named("courier")
+        with Strace(courier, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={k}"):
+            receipt = send(b, [("name", "Ada"), ("_gotcha", "x")])
+            b.wait_for_log("a courier died of signal 9")
+        junk(b, receipt)
+        b.wait_until(lambda: b.queue() == [], "empty queue")
+        assert junk_mail(b, receipt)["X-Spam-Flag"] == "YES"
+        assert sorted(p.name for p in (b.maildir / ".Junk").iterdir()) == ["cur", "maildirfolder", "new", "tmp"]
+
+
 # ---- other programs
 
 def test_smime_has_the_flag_outside_and_the_content_inside(tmp_path):
-    subprocess.run([PROGRAM, "smime", "self", "owner@example.com"], cwd=tmp_path, capture_output=True, check=True)
-    with Bridge({"form order": {"encrypt_to": tmp_path / "owner@example.com.pem"}}) as b:
-        mail = junk_mail(b, send(b, [("name", "Ada MARKER"), ("_gotcha", "x")]))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", key, "-out",
+                    cert, "-days", "9", "-subj", "/CN=Owner", "-addext", "subjectAltName=email:owner@example.com"],
+                   check=True, capture_output=True)
+    with Bridge({"form order": {"encrypt_to": cert}}) as b:
+        receipt = send(b, [("name", "Ada MARKER"), ("_gotcha", "SECRET")])
+        mail = junk_mail(b, receipt)
         assert mail["X-Spam-Flag"] == "YES" and mail["X-Spam-Score"] == "6" and signs(mail) == {**TRAP, **NO_TOKEN}
         assert mail.get_content_type() == "application/pkcs7-mime" and "MARKER" not in mail.as_string()
+        inside = subprocess.run(["openssl", "cms", "-decrypt", "-in", junk(b, receipt), "-recip", cert, "-inkey", key],
+                                check=True, capture_output=True).stdout
+        inner = email.message_from_bytes(inside, policy=email.policy.default)
+        assert fields_of(inner) == [("name", "Ada MARKER")] and inner["X-Spam-Flag"] == "YES" and b"SECRET" not in inside
+
+
+def test_the_script_of_the_form_brings_token_and_proof(tmp_path):
+    """A page of another origin in a real browser: what a person sends there shows no sign at all."""
+    with serving(Site()) as site, chromium(tmp_path / "profile") as browser:
+        with Bridge({"form order": {"origins": site.origin, "token": "required", "spam": "refuse", "proof_bits": "10", "min_time": "1s"}}) as b:
+            action = f"https://localhost:{b.port}/f/order"
+            browser.get(site.form(action, '<input name="name"><p hidden><input name="_gotcha"></p>'))
+            tab_to(browser, "name")
+            press(browser, "Ada", Keys.ENTER)
+            mail = b.mail(receipt_in(appears(browser, ".formbridge-receipt").text))
+            assert mail["X-Spam-Score"] is None and fields_of(mail) == [("name", "Ada")]
+
+            # Without the script the page says that it was refused, and nothing is stored.
+            browser.get(site.form(action, '<input name="name">', script=False))
+            tab_to(browser, "name")
+            press(browser, "Grace", Keys.ENTER)
+            wait_for(browser, lambda _: "Not sent" in heading(browser))
+            assert find(browser, "[name=name]").get_attribute("value") == "Grace" and len(stored(b)) == 1
+            shot(browser, "refused-as-spam")
 
 
 def test_dovecot_shows_the_folder_as_the_mailbox_junk(house):  # noqa: F811

@@ -2,6 +2,7 @@
  * Prints one page to standard output, for tests/e2e/test_pages.py. PAGE_LANGUAGE (en) is the tag of its language.
  *
  *   pages csp | receipt | error STATUS | about | about-form | demo
+ *   pages spam CONTENT-TYPE                 body on standard input
  *   pages invalid CONTENT-TYPE [FIELD...]    body on standard input; each FIELD is reported as missing
  */
 
@@ -68,6 +69,18 @@ static void invalid(struct buf *out, int argc, char **argv)
     free(errors);
 }
 
+static void spam(struct buf *out, const char *content_type)
+{
+    const struct page_error errors[] = {
+        {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_ROBOT)},
+        {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_LINKS)},
+        {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_TEXT)}};
+    struct form *f = read_form(content_type);
+    style.token = "AWpR2Zx0AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    page_spam(out, &style, f, errors, COUNT(errors));
+    form_free(f);
+}
+
 int main(int argc, char **argv)
 {
     const char *tag = getenv("PAGE_LANGUAGE");
@@ -92,9 +105,11 @@ int main(int argc, char **argv)
         page_demo(&out, &style);
     } else if (strcmp(page, "invalid") == 0 && argc >= 3) {
         invalid(&out, argc, argv);
+    } else if (strcmp(page, "spam") == 0 && argc == 3) {
+        spam(&out, argv[2]);
     } else {
-        fprintf(stderr,
-                "usage: pages csp|receipt|error STATUS|about|about-form|demo|invalid TYPE [FIELD...]\n");
+        fprintf(stderr, "usage: pages csp|receipt|error STATUS|about|about-form|demo|spam TYPE|invalid TYPE "
+                        "[FIELD...]\n");
         return 64;
     }
     bool ok = buf_ok(&out) && fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;

@@ -513,6 +513,41 @@ static void json_strings_are_escaped(void **state)
                         "\u00e9\U0001f680\",\"errors\":[]}\n");
 }
 
+static void a_refusal_as_spam_has_the_form_again_with_a_new_token_and_no_trap(void **state)
+{
+    (void)state;
+    static char *traps[] = {"_gotcha", "website"};
+    struct form_conf trapped = order;
+    trapped.honeypots = traps;
+    trapped.honeypot_count = COUNT(traps);
+    struct page_style again = {.language = LANGUAGE_EN, .form = &trapped, .token = "NEW"};
+    const struct page_error robot = {.code = "SPAM_REFUSED", .message = words(LANGUAGE_EN, W_SPAM_ROBOT)};
+    struct form *f = typed((const char *const[]){"name", "A<b", "_token", "OLD", "_proof", "77", "website",
+                                                 "TRAP", "_gotcha", "TRAP", "_other", "kept", NULL});
+    page_spam(&out, &again, f, &robot, 1);
+    assert_true(has("Nothing was stored and nothing was sent."));
+    assert_true(has("as if a program had sent the form"));
+    assert_true(has("value=\"A&lt;b\""));
+    assert_true(has("<input type=\"hidden\" name=\"_token\" value=\"NEW\">"));
+    assert_true(has("name=\"_other\" value=\"kept\""));
+    assert_false(has("\"OLD\"") || has("\"77\"") || has("TRAP") || has("website") || has("_gotcha"));
+
+    /* A token that is still good is kept, with its proof. */
+    again.token = NULL;
+    buf_clear(&out);
+    page_spam(&out, &again, f, &robot, 1);
+    assert_true(has("name=\"_token\" value=\"OLD\"") && has("name=\"_proof\" value=\"77\""));
+    form_free(f);
+}
+
+static void a_token_is_told_to_scripts(void **state)
+{
+    (void)state;
+    const struct form_conf f = {.name = "order", .proof_bits = 16, .min_time = 3};
+    page_json_token(&out, &f, "TOKEN");
+    assert_string_equal(text(), "{\"token\":\"TOKEN\",\"bits\":16,\"min_time\":3}\n");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -544,6 +579,8 @@ int main(void)
         TEST(too_many_fields_are_not_sent_back),
         TEST(the_largest_form_fits_into_a_page),
         TEST(a_page_that_does_not_fit_fails_at_every_length),
+        TEST(a_refusal_as_spam_has_the_form_again_with_a_new_token_and_no_trap),
+        TEST(a_token_is_told_to_scripts),
         TEST(json_of_success),
         TEST(json_of_errors),
         TEST(json_strings_are_escaped),

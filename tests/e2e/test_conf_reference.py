@@ -39,7 +39,7 @@ def example_keys():
     """{(section, key): default}: the words after "Default:" or "Required." above it, or else what its line says."""
     found, section, said = {}, None, None
     for line in EXAMPLE.read_text().splitlines():
-        header = re.fullmatch(r"#?\[(\w+)(?: \w+)?\]", line)
+        header = re.fullmatch(r"#?\[(\w+)(?: \w+)*\]", line)
         key = re.fullmatch(r"(#?)(\w+) = (.+)", line)
         if header:
             section = header[1]
@@ -87,7 +87,7 @@ def test_the_example_is_valid_as_it_stands(confkeys, tmp_path):
 
 def test_the_example_is_valid_with_every_key_taken_from_its_comment(confkeys, tmp_path):
     text = re.sub(r"^#(?=\[|\w+ = )", "", EXAMPLE.read_text(), flags=re.M)
-    assert text.count("\n[") == 4
+    assert text.count("\n[") == 8
     assert mistakes(confkeys, text, tmp_path / "config.ini") == ""
 
 

@@ -166,7 +166,10 @@ void page_receipt(struct buf *out, const struct page_style *s, const char *ref, 
     html_paragraph(out, NULL, words(s->language, W_RECEIVED_LEAD));
     buf_str(out, "<div class=\"receipt\">\n");
     html_paragraph(out, NULL, words(s->language, W_RECEIPT));
-    html_paragraph(out, "ref", ref);
+    /* Groups of digits must not change places in a line that runs from right to left. */
+    buf_str(out, "<p class=\"ref\"><bdi dir=\"ltr\">");
+    html_str(out, ref);
+    buf_str(out, "</bdi></p>\n");
     put_time(out, s, time);
     buf_str(out, "</div>\n");
     html_paragraph(out, NULL, words(s->language, W_KEEP));

@@ -1,5 +1,6 @@
 """Chromium under a driver, and a static site for it, of another origin than the bridge."""
 
+import base64
 import contextlib
 import http.server
 import os
@@ -94,14 +95,21 @@ def heading(browser):
     return browser.find_element("css selector", "h1").text
 
 
-def shot(browser, name):
-    """A picture of the whole page for a person to look at."""
+def picture_folder():
+    """Where people look at what the tests saw; another one in SCREENSHOTS."""
     folder = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "build" / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
-    size = browser.execute_script("return [innerWidth, Math.max(innerHeight, document.documentElement.scrollHeight)]")
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600})
-    assert browser.save_screenshot(str(folder / f"{name}.png"))
+    return folder
+
+
+def shot(browser, name):
+    """A picture of the whole page for a person to look at."""
+    width, height = browser.execute_script("const d = document.documentElement; return [innerWidth, Math.max(innerHeight, d.scrollHeight)]")
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": {
+        "x": 0, "y": 0, "width": width, "height": height, "scale": 1}})
+    path = picture_folder() / f"{name}.png"
+    path.write_bytes(base64.b64decode(picture["data"]))
+    return path
 
 
 class Site(http.server.ThreadingHTTPServer):

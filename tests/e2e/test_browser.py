@@ -5,18 +5,14 @@ import email.policy
 import http.server
 import json
 import os
-import pathlib
 import re
 import threading
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-from bridge import PATIENCE, Bridge, fields_of, receipt_in, uploads_of
+from bridge import Bridge, fields_of, receipt_in, uploads_of
+from chrome import chromium, heading, press, shot, tab_to, wait_for
 from demo import Demo
 
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40 + b"\r\n--\r\n"
@@ -24,18 +20,8 @@ PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40 + b"\r\n--\r\n"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    options.accept_insecure_certs = True
-    for argument in (
-        "headless=new no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
-        f"disable-sync user-data-dir={tmp_path_factory.mktemp('chromium')}"
-    ).split():
-        options.add_argument("--" + argument)
-    with webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options) as chrome:
-        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                               {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})
-        yield chrome
+    with chromium(tmp_path_factory.mktemp("chromium")) as b:
+        yield b
 
 
 class Site(http.server.ThreadingHTTPServer):
@@ -110,34 +96,6 @@ def action(bridge):
     return f"https://localhost:{bridge.port}/f/order"
 
 
-def press(browser, *keys):
-    ActionChains(browser).send_keys(*keys).perform()
-
-
-def tab_to(browser, name):
-    """Goes on with the Tab key until the control of this name, or the button, has the focus."""
-    for _ in range(20):
-        press(browser, Keys.TAB)
-        focused = browser.switch_to.active_element
-        if (focused.get_attribute("name") or focused.tag_name) == name:
-            return focused
-    raise AssertionError(f"the Tab key does not lead to {name}")
-
-
-def wait_for(browser, condition):
-    return WebDriverWait(browser, PATIENCE).until(lambda b: condition(b))
-
-
-def heading(browser):
-    return browser.find_element("css selector", "h1").text
-
-
-def shot(browser, tmp_path, name):
-    folder = pathlib.Path(os.environ.get("SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    assert browser.save_screenshot(str(folder / f"{name}.png"))
-
-
 def receipt_page(browser):
     wait_for(browser, lambda b: b.title.startswith("Thank you") or heading(b) == "Thank you")
     return receipt_in(browser.find_element("css selector", "main").text)
@@ -163,9 +121,9 @@ def demo_mail(demo, receipt):
     return email.message_from_bytes(found[0].read_bytes(), policy=email.policy.default)
 
 
-def test_an_order_with_a_file_is_made_by_keyboard_alone(browser, demo, photo, tmp_path):
+def test_an_order_with_a_file_is_made_by_keyboard_alone(browser, demo, photo):
     browser.get(demo.url)
-    shot(browser, tmp_path, "order-form")
+    shot(browser, "order-form")
     tab_to(browser, "name")
     press(browser, "Ada Müller")
     tab_to(browser, "email")
@@ -180,11 +138,11 @@ def test_an_order_with_a_file_is_made_by_keyboard_alone(browser, demo, photo, tm
     tab_to(browser, "photo").send_keys(str(photo))  # a native dialogue, which the driver fills in
     tab_to(browser, "consent")
     press(browser, Keys.SPACE)
-    shot(browser, tmp_path, "order-filled-in")
+    shot(browser, "order-filled-in")
     tab_to(browser, "button")
     press(browser, Keys.ENTER)
     receipt = receipt_page(browser)
-    shot(browser, tmp_path, "order-received")
+    shot(browser, "order-received")
     mail = demo_mail(demo, receipt)
     assert chosen and fields_of(mail) == [
         ("name", "Ada Müller"), ("email", "ada@example.org"), ("item", chosen), ("quantity", "2"),
@@ -235,20 +193,20 @@ def test_a_form_of_an_allowed_site_ends_on_its_own_page(browser, site, shop, pho
     expect_order(mail)
 
 
-def test_a_form_of_another_site_is_refused(browser, site, stranger, photo, tmp_path):
+def test_a_form_of_another_site_is_refused(browser, site, stranger, photo):
     browser.get(site.form(action(stranger), INPUTS))
     fill_in(browser, photo)
     wait_for(browser, lambda b: "Nothing was stored and nothing was sent." in b.page_source)
     assert heading(browser) == "Not accepted from there"
-    shot(browser, tmp_path, "refused-403")
+    shot(browser, "refused-403")
     assert "accepted " not in stranger.log() and stranger.mail_files() == []
 
 
-def test_what_is_missing_is_asked_for_and_what_was_typed_is_still_there(browser, site, shop, photo, tmp_path):
+def test_what_is_missing_is_asked_for_and_what_was_typed_is_still_there(browser, site, shop, photo):
     browser.get(site.form(action(shop), INPUTS, attributes='enctype="multipart/form-data"'))
     fill_in(browser, photo, address="")
     wait_for(browser, lambda b: heading(b) == "Please check your entries")
-    shot(browser, tmp_path, "missing-422")
+    shot(browser, "missing-422")
     assert shop.mail_files() == [] and shop.queue() == []
     typed = {e.get_attribute("name"): e.get_attribute("value") for e in browser.find_elements("css selector", "form [name]")}
     assert typed["name"] == "Ada" and typed["message"] == TYPED
@@ -266,13 +224,13 @@ def test_what_is_missing_is_asked_for_and_what_was_typed_is_still_there(browser,
     expect_order(mail)
 
 
-def test_what_is_too_large_is_said_and_going_back_loses_nothing(browser, site, shop, photo, tmp_path):
+def test_what_is_too_large_is_said_and_going_back_loses_nothing(browser, site, shop, photo):
     photo.write_bytes(os.urandom(16 << 20))
     url = site.form(action(shop), INPUTS, attributes='enctype="multipart/form-data"')
     browser.get(url)
     fill_in(browser, photo)
     wait_for(browser, lambda b: heading(b) == "Too large")
-    shot(browser, tmp_path, "too-large-413")
+    shot(browser, "too-large-413")
     assert shop.mail_files() == [] and shop.queue() == []
     browser.back()
     wait_for(browser, lambda b: b.current_url == url)

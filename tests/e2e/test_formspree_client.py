@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 import subprocess
 
 import pytest
@@ -11,16 +10,6 @@ from bridge import PATIENCE, Bridge, fields_of, uploads_of
 from chrome import Page, Site, chromium, serving
 
 HERE = pathlib.Path(__file__).parent
-
-
-@pytest.fixture(scope="session")
-def modules(tmp_path_factory):
-    """What package.json names, as npm installs it."""
-    folder = tmp_path_factory.mktemp("npm")
-    shutil.copy(HERE / "package.json", folder)
-    subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"],
-                   cwd=folder, check=True, timeout=120, capture_output=True)
-    return folder / "node_modules"
 
 
 class WithScripts(Page):

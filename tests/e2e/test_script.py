@@ -119,7 +119,7 @@ def test_only_a_form_that_there_is_has_one(open_shop):
 # ---- with the bridge ---------------------------------------------------------------------------------------
 
 
-def test_the_receipt_is_shown_in_place(browser, shop):
+def test_the_receipt_is_shown_in_place(browser, shop, axe):
     url = shop.site.form(action(shop), INPUTS)
     browser.get(url)
     fill_in(browser)
@@ -128,17 +128,19 @@ def test_the_receipt_is_shown_in_place(browser, shop):
     assert box.get_attribute("role") == "status" and browser.switch_to.active_element == box
     assert "Thank you" in box.text and browser.current_url == url and find(browser, "form") is None
     shot(browser, "script-receipt")
+    assert axe(browser) == []
     (mail,) = shop.mails(1)
     assert fields_of(shop.mail(receipt_in(box.text)))[:3] == [("name", "Ada"), ("email", "ada@example.org"), ("size", "L")]
     assert receipt_in(box.text) in mail["Subject"]
 
 
-def test_what_is_missing_is_said_beside_the_field(browser, shop):
+def test_what_is_missing_is_said_beside_the_field(browser, shop, axe):
     browser.get(shop.site.form(action(shop), INPUTS))
     fill_in(browser, email="", size=False)
     send(browser)
     wait_for(browser, lambda b: len(b.find_elements("css selector", ".formbridge-error")) == 2)
     shot(browser, "script-errors")
+    assert axe(browser) == []
     email, size = find(browser, "#m"), find(browser, "[name=size][value=S]")
     for control in (email, size):
         assert control.get_attribute("aria-invalid") == "true"

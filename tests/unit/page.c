@@ -201,7 +201,7 @@ static void a_receipt_shows_number_date_and_way_back(void **state)
 {
     (void)state;
     page_receipt(&out, &style, "7K2M-Q9XD-4TRW", 1795305136);
-    assert_true(has("<p class=\"ref\">7K2M-Q9XD-4TRW</p>"));
+    assert_true(has("<p class=\"ref\"><bdi dir=\"ltr\">7K2M-Q9XD-4TRW</bdi></p>"));
     assert_true(has("<time datetime=\"2026-11-21T23:52:16Z\">Received 2026-11-21 23:52 UTC</time>"));
     assert_true(has("<a href=\"https://www.example.com/\">Back to www.example.com</a>"));
     assert_true(has("<title>Thank you \u2013 Order</title>"));

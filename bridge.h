@@ -166,6 +166,18 @@ int64_t stats_get(enum counter s);
 /* Prometheus text exposition format 0.0.4. */
 void stats_write(struct buf *out);
 
+/* ---- japanese.c: EUC-JP and ISO-2022-JP, by tables (pure) ------------------------------------ */
+
+enum { JAPANESE_CELLS = 94 * 94 };
+struct japanese { /* a character for each cell, row by row; 0: none */
+    uint16_t jis0208[JAPANESE_CELLS], jis0212[JAPANESE_CELLS];
+};
+/* The bytes of a cell: JIS X 0208 in Shift_JIS, and either table in EUC-JP (JIS X 0212: behind 0x8F). */
+void japanese_cell(size_t cell, unsigned char shift_jis[2], unsigned char euc[2]);
+/* Append in as UTF-8. What means nothing becomes U+FFFD; return how often. */
+long japanese_from_euc(const struct japanese *t, const unsigned char *in, size_t len, struct buf *out);
+long japanese_from_2022(const struct japanese *t, const unsigned char *in, size_t len, struct buf *out);
+
 /* ---- charset.c: what browsers send, as UTF-8 ----------------------------------------------------
  *
  * iconv loads a converter from a file, which no role may do once it is

@@ -18,7 +18,8 @@ static struct encoding {
     const char *name;
     const char *converter; /* NULL: done here */
     const char *labels;    /* each between spaces */
-    iconv_t cd;
+    const char *second;    /* for what it does not know, or NULL */
+    iconv_t cd, second_cd;
     bool open;
 } encodings[] = {
     {.name = "UTF-8", .labels = " unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8 "},
@@ -84,7 +85,10 @@ static struct encoding {
      .converter = "GB18030",
      .labels = " chinese csgb2312 csiso58gb231280 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk "},
     {.name = "gb18030", .converter = "GB18030", .labels = " gb18030 "},
-    {.name = "Big5", .converter = "BIG5-HKSCS", .labels = " big5 big5-hkscs cn-big5 csbig5 x-x-big5 "},
+    {.name = "Big5",
+     .converter = "BIG5-HKSCS",
+     .second = "BIG5",
+     .labels = " big5 big5-hkscs cn-big5 csbig5 x-x-big5 "},
     {.name = "EUC-JP", .converter = "EUC-JP-MS", .labels = " cseucpkdfmtjapanese euc-jp x-euc-jp "},
     {.name = "ISO-2022-JP", .converter = "ISO-2022-JP", .labels = " csiso2022jp iso-2022-jp "},
     {.name = "Shift_JIS",
@@ -95,17 +99,6 @@ static struct encoding {
      .labels = " cseuckr csksc56011987 euc-kr iso-ir-149 korean ks_c_5601-1987 ks_c_5601-1989 ksc5601"
                " ksc_5601 windows-949 "},
 };
-
-void charset_open(void)
-{
-    for (size_t i = 0; i < COUNT(encodings); i++) {
-        struct encoding *e = &encodings[i];
-        if (e->converter != NULL && !e->open) {
-            e->cd = iconv_open("UTF-8", e->converter);
-            e->open = e->cd != (iconv_t)-1;
-        }
-    }
-}
 
 static bool is_space(char c)
 {
@@ -140,6 +133,49 @@ static struct encoding *find(const char *label, size_t len)
         }
     }
     return NULL;
+}
+
+static struct japanese japanese; /* filled by charset_open() */
+
+/* The one character of the basic plane that these bytes are; 0: none. */
+static uint16_t one_character(iconv_t cd, const unsigned char *bytes, size_t len)
+{
+    char in[4], out[8], *from = in, *to = out;
+    size_t room = sizeof out;
+    uint32_t c;
+    memcpy(in, bytes, len);
+    iconv(cd, NULL, NULL, NULL, NULL);
+    if (iconv(cd, &from, &len, &to, &room) == (size_t)-1 || room == sizeof out ||
+        utf8_next(out, sizeof out - room, &c) != sizeof out - room || c > 0xFFFF) {
+        return 0;
+    }
+    return (uint16_t)c;
+}
+
+static void fill_japanese(iconv_t shift_jis, iconv_t euc)
+{
+    for (size_t i = 0; i < JAPANESE_CELLS; i++) {
+        unsigned char bytes[2], three[3] = {0x8F};
+        japanese_cell(i, bytes, three + 1);
+        japanese.jis0208[i] = one_character(shift_jis, bytes, sizeof bytes);
+        japanese.jis0212[i] = one_character(euc, three, sizeof three);
+    }
+}
+
+void charset_open(void)
+{
+    for (size_t i = 0; i < COUNT(encodings); i++) {
+        struct encoding *e = &encodings[i];
+        if (e->converter != NULL && !e->open) {
+            e->cd = iconv_open("UTF-8", e->converter);
+            e->second_cd = e->second != NULL ? iconv_open("UTF-8", e->second) : (iconv_t)-1;
+            e->open = e->cd != (iconv_t)-1;
+        }
+    }
+    const struct encoding *shift_jis = find("shift_jis", 9), *euc = find("euc-jp", 6);
+    if (shift_jis != NULL && euc != NULL) {
+        fill_japanese(shift_jis->cd, euc->cd);
+    }
 }
 
 const char *charset_name(const char *label, size_t len)
@@ -240,6 +276,15 @@ static long from_converter(struct encoding *e, const unsigned char *in, size_t l
             left = 0;
         } else if (errno == EILSEQ) {
             bool euro = (unsigned char)at[0] == 0x80 && strcmp(e->name, "GBK") == 0;
+            uint16_t other = e->second_cd != (iconv_t)-1 && left >= 2
+                                 ? one_character(e->second_cd, (const unsigned char *)at, 2)
+                                 : 0;
+            if (other != 0) {
+                at += 2;
+                left -= 2;
+                put(out, other);
+                continue;
+            }
             at++;
             left--;
             if (euro) { /* browsers write it so (§10.2.2), the converter does not know it */
@@ -265,6 +310,12 @@ long charset_to_utf8(const char *label, size_t label_len, const void *in, size_t
     }
     if (len == 0) {
         return 0;
+    }
+    if (strcmp(e->name, "EUC-JP") == 0) {
+        return japanese_from_euc(&japanese, in, len, out);
+    }
+    if (strcmp(e->name, "ISO-2022-JP") == 0) {
+        return japanese_from_2022(&japanese, in, len, out);
     }
     if (e->converter != NULL) {
         return from_converter(e, in, len, out);

@@ -113,6 +113,9 @@ static void text_becomes_what_was_typed(void **state)
     assert_reads("gb18030", "\x94\x39\xfc\x36", "\xf0\x9f\x98\x80", 0);
     assert_reads("big5", "\xa7\x41", "\xe4\xbd\xa0", 0);
     assert_reads("euc-jp", "\xa1\xc1\xad\xa1", "\xef\xbd\x9e\xe2\x91\xa0", 0);
+    assert_reads("euc-jp", "\xfc\xe2\xb6\xb6\x8e\xb1\x8f\xb0\xa1", "髙橋ｱ丂", 0);
+    assert_reads("iso-2022-jp", "\x1b$B|b66\x1b(J\\\x1b(I1\x1b(B\\", "髙橋¥ｱ\\", 0);
+    assert_reads("big5", "\xa3\xe1", "€", 0);
     assert_reads("shift_jis", "\x81\x60\x87\x40\\", "\xef\xbd\x9e\xe2\x91\xa0\\", 0);
     assert_reads("euc-kr", "\xb0\xa1\x81\x41", "\xea\xb0\x80\xea\xb0\x82", 0);
     assert_reads("iso-2022-jp", "\x1b$B$\"\x1b(B!", "\xe3\x81\x82!", 0);
@@ -131,6 +134,14 @@ static void what_means_nothing_is_replaced_and_counted(void **state)
                  "a",
                  1);
     assert_reads("gb18030", "\x80", "\xef\xbf\xbd", 1);
+    assert_reads("euc-jp",
+                 "\xa4\x8e\x8f\xa1\xa9\xa1"
+                 "a",
+                 "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+                 "a",
+                 4);
+    assert_reads("iso-2022-jp", "\x1b(X\xa4", "\xef\xbf\xbd(X\xef\xbf\xbd", 2);
+    assert_reads("iso-2022-jp", "\x1b$B$", "\xef\xbf\xbd", 1);
     assert_reads("iso-8859-7", "\xff\xe1", "\xef\xbf\xbd\xce\xb1", 1);
 }
 

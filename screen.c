@@ -106,6 +106,7 @@ static bool refuse(struct http_request *r)
     } else if (page != NULL) {
         screen_offer(r, &style);
         page_spam(page, &style, r->body, errors, count);
+        r->csp = page_template_csp(&style, TEMPLATE_INVALID);
     }
     return request_answer(r, 403, page, NULL, NULL);
 }

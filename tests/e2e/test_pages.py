@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from bridge import SANITIZE, build_tool
 from chrome import DESKTOP, PHONE, chromium, screen, shot
 
-SOURCES = "page frame template html words words_en words_de words_fr words_es buf form multipart json urlencoded".split()
+SOURCES = "page page_json frame template html words words_en words_de words_fr words_es buf form multipart json urlencoded".split()
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=limit"
 VOID = {"meta", "input", "circle", "path"}

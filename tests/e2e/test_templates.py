@@ -167,3 +167,10 @@ def test_a_page_that_cannot_be_read_is_a_mistake(pages):
 
 def test_the_site_must_be_known_for_a_way_back(pages):
     assert "receipt.html:20: {{site}} needs to know the site: set origins" in mistakes(pages, origins=None)
+
+
+def test_what_looks_like_spam_is_refused_on_the_owners_page(pages):
+    with Bridge({"form order": {"templates": pages, "spam": "refuse", "spam_score": "1", "origins": "https://www.example.com"}}) as b:
+        status, headers, body = b.post([("name", "Ada"), ("_gotcha", "filled in")])
+        assert status == 403 and b"Georgia" in body and b'action="/f/order"' in body
+        assert headers["Content-Security-Policy"].count("sha256") == 2 and b.mail_files() == []

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { RETRY_AFTER = 30 }; /* seconds, with a 503 */
+enum { RETRY_AFTER = 30 }; /* seconds, with a 503, and with a 429 of the front */
 
 static const struct header headers[] = {
     {"Strict-Transport-Security", "max-age=31536000"},
@@ -188,7 +188,7 @@ void request_refusal(struct buf *out, unsigned status, const char *why)
     for (size_t i = 0; i < COUNT(headers); i++) {
         buf_fmt(out, "%s: %s\r\n", headers[i].name, headers[i].value);
     }
-    if (status == 503) {
+    if (status == 503 || status == 429) {
         buf_fmt(out, "Retry-After: %d\r\n", RETRY_AFTER);
     }
     buf_fmt(out,

@@ -166,6 +166,8 @@ def test_visitors_are_counted_by_request():
         for s in held[:2]:
             s.sendall(begun)
         b.wait_until(lambda: b.ask(post(b"name=Ada", *WAY))[0].status == 429, "the third is refused")
+        (a,) = b.ask(post(b"name=Ada", *WAY))
+        assert a.status == 429 and int(a.headers["retry-after"]) > 0
         (a,) = b.ask(post(b"name=Ada", b"X-Forwarded-For: 203.0.113.8", WAY[1]))
         assert a.status == 200
         held[0].sendall(b"name=Ada")

@@ -59,31 +59,34 @@ static void put_name(struct buf *out, const char *name)
     buf_byte(out, '"');
 }
 
+static void put_text(struct buf *out, const char *name, const char *text)
+{
+    put_name(out, name);
+    buf_fmt(out, "\r\n\r\n%s\r\n", text);
+}
+
 static void put_field(struct buf *out, const struct rule *rule, const char *email)
 {
     struct buf name, text;
     buf_init(&name, 1024);
     buf_init(&text, 1 << 21);
-    put_name(out, rule->name);
-    if (rule->type == FIELD_FILE) {
+    bool file = rule->type == FIELD_FILE;
+    if (file) {
         sample_file(&name, &text, rule);
-        buf_fmt(out, "; filename=\"%s\"\r\nContent-Type: %s\r\n\r\nformbridge test", buf_text(&name),
-                buf_text(&text));
     } else {
         sample_value(&text, rule, email, time(NULL));
-        buf_str(out, "\r\n\r\n");
-        buf_put(out, text.data, text.len);
     }
-    buf_str(out, "\r\n");
-    out->failed = out->failed || !buf_ok(&text);
+    const char *file_name = buf_text(&name), *words = buf_text(&text);
+    if (file_name == NULL || words == NULL) {
+        out->failed = true;
+    } else if (file) {
+        put_name(out, rule->name);
+        buf_fmt(out, "; filename=\"%s\"\r\nContent-Type: %s\r\n\r\nformbridge test\r\n", file_name, words);
+    } else {
+        put_text(out, rule->name, words);
+    }
     buf_free(&name);
     buf_free(&text);
-}
-
-static void put_text(struct buf *out, const char *name, const char *value)
-{
-    put_name(out, name);
-    buf_fmt(out, "\r\n\r\n%s\r\n", value);
 }
 
 /* As old as the form wants it, and with the work done: what is to be tested is the way of a mail. */
@@ -104,15 +107,16 @@ static void put_token(struct buf *out, const struct visit *v)
 /* The time makes it another submission than the last one, not a visitor's second click. */
 static void put_body(struct buf *out, const struct visit *v)
 {
+    char mark[96];
+    text_fmt(mark, sizeof mark, "sent by the command \"formbridge test\", %lld", (long long)time(NULL));
     for (const struct rule *rule = v->form->rules; rule != NULL; rule = rule->next) {
         if (rule->required) {
             put_field(out, rule, v->form->from);
         }
     }
+    put_text(out, "formbridge-test", mark);
     put_token(out, v);
-    put_name(out, "formbridge-test");
-    buf_fmt(out, "\r\n\r\nsent by the command \"formbridge test\", %lld\r\n--" BOUNDARY "--\r\n",
-            (long long)time(NULL));
+    buf_str(out, "--" BOUNDARY "--\r\n");
 }
 
 static void put_request(struct buf *out, const struct visit *v)

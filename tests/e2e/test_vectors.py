@@ -50,7 +50,7 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shop():
     with serving(Site()) as site:
-        keys = {"origins": site.origin, "required": None, "dialect": "none", "attach": "json", "reply_to": None}
+        keys = {"origins": site.origin, "required": None, "dialect": "none", "attach": "json", "reply_to": None, "spam": "off"}
         with Bridge({"bridge": {"max_files": 100, "max_fields": 1000}, "form order": keys}) as b:
             b.site = site
             yield b

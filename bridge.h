@@ -2631,7 +2631,7 @@ bool seal_compose(const struct seal *s, const struct message *m, struct signer_l
 
 enum {
     ONCE_KEY = 16, /* bytes of a fingerprint */
-    ONCE_SECRET = 32,
+    ONCE_SECRET = SECRET_SIZE,
     ONCE_HEADER_MAX = 255,   /* longer Idempotency-Keys are refused */
     ONCE_WINDOW_MAX = 86400, /* seconds */
 };

@@ -32,7 +32,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,31 +164,6 @@ void oncelog_end(struct oncelog *l, struct once_claim *const *claims, const bool
 
 /* ---- reading, once at the start -------------------------------------------------------------- */
 
-static bool read_key(int dir, unsigned char secret[ONCE_SECRET])
-{
-    struct stat st;
-    int fd = openat(dir, "key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-              (st.st_mode & (S_IRWXG | S_IRWXO)) == 0 && st.st_size == ONCE_SECRET &&
-              read(fd, secret, ONCE_SECRET) == ONCE_SECRET;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok;
-}
-
-/* One that is missing, cut or open to others is replaced; the journal then says nothing any more. */
-static bool make_key(int dir, const unsigned char secret[ONCE_SECRET])
-{
-    unlinkat(dir, "key.new", 0);
-    int fd = openat(dir, "key.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && spool_write(fd, secret, ONCE_SECRET) && fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok && renameat(dir, "key.new", dir, "key") == 0 && fsync(dir) == 0;
-}
-
 /* The next place to write is behind the newest record. */
 static void read_journal(struct once *o, int fd, int64_t now)
 {
@@ -219,15 +193,12 @@ static void read_journal(struct once *o, int fd, int64_t now)
 
 bool oncelog_load(struct once *o, int root, int64_t now, char *why, size_t why_size)
 {
-    unsigned char secret[ONCE_SECRET];
-    if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret) {
-        text_fmt(why, why_size, "no random bytes: %s", strerror(errno));
-        return false;
-    }
+    unsigned char secret[SECRET_SIZE];
     int dir = mkdirat(root, "once", 0700) == 0 || errno == EEXIST
                   ? openat(root, "once", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
                   : -1;
-    bool ok = dir >= 0 && (read_key(dir, secret) || make_key(dir, secret));
+    bool ok =
+        dir >= 0 && secret_load(dir, "key", secret); /* with a new one the journal says nothing any more */
     if (!ok) {
         text_fmt(why, why_size, "once/key in the spool: %s: repeats are known only until the next restart",
                  strerror(errno));

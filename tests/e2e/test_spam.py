@@ -21,7 +21,7 @@ from selenium.webdriver.common.keys import Keys
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tools"))
 
 from bridge import PROGRAM, Bridge, fields_of, free_port, receipt_in
-from chrome import Site, appears, chromium, find, heading, press, serving, shot, tab_to, wait_for
+from chrome import Site, appears, chromium, find, press, serving, shot, tab_to, wait_for
 from rawhttp import metrics
 from test_dovecot import house  # noqa: F401
 from tracing import Strace
@@ -542,7 +542,7 @@ def test_the_script_of_the_form_brings_token_and_proof(tmp_path):
             browser.get(site.form(action, '<input name="name">', script=False))
             tab_to(browser, "name")
             press(browser, "Grace", Keys.ENTER)
-            wait_for(browser, lambda _: "Not sent" in heading(browser))
+            wait_for(browser, lambda _: "Not sent" in browser.title)
             assert find(browser, "[name=name]").get_attribute("value") == "Grace" and len(stored(b)) == 1
             shot(browser, "refused-as-spam")
 

@@ -33,6 +33,7 @@ def open_shop():
     with serving(Site()) as site:
         form = dict(Bridge.FORM, origins=site.origin)
         forms = {"order": {"required": "name email size"}, "german": {"language": "de"}, "small": {"max_body": "1k"},
+                 "guarded": {"token": "required", "min_time": "1s", "proof_bits": "12", "spam": "refuse", "spam_score": "1"},
                  "next": {"success": f"{site.origin}/thanks.html"}, "stranger": {"origins": "https://www.example.com"}}
         with Bridge({f"form {name}": {**form, **more} for name, more in forms.items()}, start=False) as b:
             for name in forms:
@@ -222,6 +223,16 @@ def test_a_form_of_another_site_is_refused_and_told_so(browser, shop):
     send(browser)
     wait_for(browser, lambda b: heading(b) == "Not accepted from there")
     assert shop.mail_files() == []
+
+
+def test_a_form_that_asks_for_token_and_proof_takes_it_at_once(browser, shop):
+    """However fast a visitor's password manager fills it in: the script keeps the time and does the work."""
+    browser.get(shop.site.form(action(shop, "guarded"), '<input name="name">'))
+    tab_to(browser, "name")
+    press(browser, "Ada", Keys.ENTER)
+    box = appears(browser, ".formbridge-receipt")
+    mail = shop.mail(receipt_in(box.text))
+    assert fields_of(mail) == [("name", "Ada")] and mail["X-Spam-Flag"] is None
 
 
 def test_without_javascript_the_same_page_works(browser, shop):

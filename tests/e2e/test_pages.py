@@ -377,18 +377,15 @@ def test_every_language_is_whole_and_fits_a_phone(browser, site, languages, tag)
     for name in SPOKEN:
         text = languages[f"{name}-{tag}"]
         assert Document(text).all("html") == [{"lang": tag, "dir": "ltr"}] and "{}" not in text
-        for width in (320, 375):
-            show(browser, site, f"{name}-{tag}", width, 667)
-            assert fits(browser, width), name
+        show(browser, site, f"{name}-{tag}", 320, 667)
+        assert fits(browser, 320), name
 
 
 # A language that is not there yet: Arabic runs from right to left, Thai has no spaces, Finnish has long words.
 SCRIPTS = {
     "ar": ("rtl", "شكرا لكم على طلبكم وعلى صبركم الطويل"),
-    "he": ("rtl", "תודה רבה לכם על ההזמנה"),
     "th": ("ltr", "กรุณาตรวจสอบข้อมูลที่คุณกรอกอีกครั้งก่อนส่งแบบฟอร์มนี้ไปยังเจ้าของเว็บไซต์"),
     "fi": ("ltr", "Epäjärjestelmällistyttämättömyydelläänsäkäänköhän lentokonesuihkuturbiinimoottoriapumekaanikkoaliupseerioppilas"),
-    "ja": ("ltr", "ご入力いただいた内容をもう一度ご確認のうえ送信してください"),
 }
 
 
@@ -401,10 +398,9 @@ def test_other_scripts_do_not_break_the_layout(browser, site, pages, tag, name):
                     "Too large", "Order form", "Please choose", "Send again", "Send order", "Quantity"):
         text = text.replace(english, words)
     site.pages[f"{name}-{tag}"] = text
-    for width in (320, 375, 1280):
+    for width in (1280, 320):
         show(browser, site, f"{name}-{tag}", width, 667)
         assert fits(browser, width)
-    show(browser, site, f"{name}-{tag}", 375, 667)
     shot(browser, f"script-{name}-{tag}")
     left, right = browser.execute_script("""
         const range = document.createRange(); range.selectNodeContents(document.querySelector('h1'));

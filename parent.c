@@ -715,11 +715,11 @@ static void supervise(struct parent *p)
     }
 }
 
-/* A connection is a socket and, during a request, a socketpair. */
+/* A connection is a socket and, during a request, a socketpair; a lot being committed is a file each. */
 static void raise_descriptor_limit(const struct conf *c)
 {
     struct rlimit limit;
-    rlim_t want = (rlim_t)c->max_connections * 3 + 128;
+    rlim_t want = (rlim_t)c->max_connections * 3 + ONCELOG_LOT_MAX + 128;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
         return;
     }

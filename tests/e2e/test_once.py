@@ -319,6 +319,7 @@ def test_a_restart_remembers(bridge):
 
 
 def kill_all(bridge):
+    bridge.process.send_signal(signal.SIGSTOP)  # or it replaces a role that nobody then knows of
     for pid in [bridge.process.pid, *bridge.roles()]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

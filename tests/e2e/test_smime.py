@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge import SANITIZE, build_tool
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime", "form", "urlencoded",
            "multipart", "json", "der", "pem", "x509", "algid", "cmskey", "cms", "mailcert", "smime", "pkcs12", "mailself"]
@@ -146,10 +148,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def envelope(tmp_path_factory):
-    program = tmp_path_factory.mktemp("envelope") / "envelope"
-    run("cc", "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-        "-I.", "-o", program, "tests/tools/envelope.c", *[f"{name}.c" for name in SOURCES], "-l:libbearssl.a", cwd=ROOT)
-    return program
+    return build_tool("envelope", tmp_path_factory.mktemp("envelope"), SOURCES, SANITIZE)
 
 
 # ---- readers

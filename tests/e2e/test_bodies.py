@@ -37,7 +37,7 @@ def nothing_is_stored(bridge, kind, body, status=400):
     before = len(bridge.mail_files())
     answer = post(bridge, kind, body)
     assert answer[0] == status and b"Nothing was stored and nothing was sent." in answer[2]
-    assert bridge.queue() == [] and list((bridge.spool / "tmp").iterdir()) == []
+    bridge.wait_until(lambda: bridge.queue() == [] and list((bridge.spool / "tmp").iterdir()) == [], "empty spool")
     assert len(bridge.mail_files()) == before
 
 

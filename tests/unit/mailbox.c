@@ -124,7 +124,8 @@ static void a_host_name_cannot_leave_the_directory_or_pass_for_flags(void **stat
     struct parcel parcel = queued_text(p, &d, 1);
     maildir_deliver(p->maildir, "a/b:2,S", &p->s, &parcel, 1);
     assert_int_equal(parcel.result.outcome, OUTCOME_DONE);
-    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.a\\057b\\0722\\054S,S=25,W=28", p->maildir);
+    text_fmt(path, sizeof path, "%s/new/1795305136.R1000-0000-0000.a\\057b\\0722\\054S,S=25,W=28",
+             p->maildir);
     assert_int_equal(access(path, F_OK), 0);
 
     char host[HOST_NAME_MAX_ + 1];

@@ -350,8 +350,9 @@ static void test_a_placeholder_has_a_default_and_a_limit(void **state)
     add("thing", " two  words ");
     assert_string_equal(subject("{name|somebody}, {absent|somebody}, {blank|nobody}"),
                         " =?UTF-8?Q?Ada=CC=81_Lovelace=2C_somebody=2C_nobody?=");
-    assert_string_equal(subject("{thing:3}|{thing:10}|{absent:3|nobody}|{ref:4}"),
-                        " =?UTF-8?Q?two=E2=80=A6=7Ctwo_words=7Cnob=E2=80=A6=7C7K2M?=\n =?UTF-8?Q?=E2=80=A6?=");
+    assert_string_equal(
+        subject("{thing:3}|{thing:10}|{absent:3|nobody}|{ref:4}"),
+        " =?UTF-8?Q?two=E2=80=A6=7Ctwo_words=7Cnob=E2=80=A6=7C7K2M?=\n =?UTF-8?Q?=E2=80=A6?=");
     assert_string_equal(subject("{absent|}{thing:200}"), " two words");
     assert_string_equal(subject("{name:0}{name:201}{name:x}{name:}{:5}{|x}"),
                         " {name:0}{name:201}{name:x}{name:}{:5}{|x}"); /* the config takes none of these */

@@ -4,27 +4,46 @@
 # make lint               formatters and static analysers
 # make asan, valgrind     the tests again, under the sanitizers or valgrind
 # make bench              measurements
+# make STATIC=1           ./formbridge-static, with every library but libc inside, for a server with nothing installed
 # make install            PREFIX=/usr/local DESTDIR=; never overwrites a config
 # make dist               a release tarball, checked by building from it
 
 CC      ?= cc
 PREFIX  ?= /usr/local
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= -g
 LDFLAGS ?=
+OBJCOPY ?= objcopy
+
+# Small, and fast where each byte of a submission passes.
+OPTIMIZE = -Os
+FAST = buf conn encode form frame gate mime multipart urlencoded utf8
 
 VERSION := $(shell sed -n 's/^.define FORMBRIDGE_VERSION "\(.*\)"/\1/p' bridge.h)
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
 HARD = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+# Nothing unwinds; a debugger has the tables in the file of debug information.
+SMALL = -ffunction-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 CPPFLAGS += -D_GNU_SOURCE -I.
-LDHARD = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+LDHARD = -pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--as-needed,--gc-sections
 LIBS = -l:libbearssl.a -lmicrohttpd -linih -lseccomp -lcrypt -lhogweed -lgmp -lpthread
 
 # SANITIZE=1: AddressSanitizer and UBSan. The sandbox stays on, and also allows the calls that the sanitizers
 # themselves make. A build for tests, never for a server.
 ifdef SANITIZE
 HARD = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -fPIE
+OPTIMIZE = -O2
+SMALL =
+OBJCOPY = :
 CPPFLAGS += -DSANDBOX_SANITIZE
+endif
+
+# STATIC=1: all libraries but libc, which resolves names with modules of its own and does not like to be inside.
+ifdef STATIC
+PROGRAM ?= formbridge-static
+STUBS = $(BUILD)/static/gnutls.o
+LIBS = -l:libbearssl.a -l:libmicrohttpd.a -l:libinih.a -l:libseccomp.a -l:libcrypt.a -l:libhogweed.a -l:libnettle.a \
+    -l:libgmp.a -lpthread
 endif
 
 BUILD ?= build
@@ -36,12 +55,17 @@ FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(BUILD)/bridge.o $(OBJ)
+# What a debugger wants goes into $(PROGRAM).debug, where it finds it by itself.
+$(PROGRAM): $(BUILD)/bridge.o $(OBJ) $(STUBS)
 	$(CC) $(CFLAGS) $(HARD) $(LDHARD) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(OBJCOPY) --only-keep-debug $@ $@.debug
+	$(OBJCOPY) --strip-all --add-gnu-debuglink=$@.debug $@
 
-$(BUILD)/%.o: %.c bridge.h
+$(BUILD)/%.o: %.c bridge.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(OPTIMIZE) $(CFLAGS) -std=gnu11 $(WARN) $(HARD) $(SMALL) -c -o $@ $<
+
+$(FAST:%=$(BUILD)/%.o): OPTIMIZE = -O2
 
 $(BUILD)/script.o $(BUILD)/fuzzed/script.o: web/form.js
 
@@ -141,7 +165,7 @@ dist:
 	rm -rf build-dist
 
 clean:
-	rm -rf build build-* formbridge formbridge-*
+	rm -rf build build-* formbridge formbridge.debug formbridge-*
 
 .PHONY: all libs unit fuzzers test asan valgrind fuzz e2e lint bench install uninstall dist clean
 .SECONDARY:

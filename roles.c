@@ -351,6 +351,12 @@ static void allow_path(struct path_list *l, const char *path, unsigned allow, bo
     if (optional && access(path, F_OK) != 0) {
         return;
     }
+    for (size_t i = 0; i < l->count; i++) { /* many forms may share a mailbox */
+        if (strcmp(l->paths[i].path, path) == 0) {
+            l->paths[i].allow |= allow;
+            return;
+        }
+    }
     if (l->count == COUNT(l->paths)) {
         give_up("too many different mailboxes for one courier: 240 is the most");
     }

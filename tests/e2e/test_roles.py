@@ -335,6 +335,17 @@ def test_no_connection_is_refused_during_reloads():
         assert stored(b) == count[0]
 
 
+def test_more_forms_than_a_courier_knows_places_may_share_one_mailbox():
+    forms = {f"form f{i}": dict(Bridge.FORM, deliver="maildir:") for i in range(300)}
+    with Bridge(forms, start=False) as b:
+        for form in forms:
+            b.config[form]["deliver"] = f"maildir:{b.maildir}"
+        b.write_config()
+        b.start()
+        assert b.post([("name", "Ada")], form="f299")[0] == 200
+        b.mails(1)
+
+
 BAD = {
     "a mistake": (lambda b: b.config["form order"].update(to="nobody at all"), "the config has mistakes"),
     "a wrong key": (lambda b: make_key(b.dir / "key.pem"), "does not belong to the certificate"),

@@ -56,7 +56,8 @@ struct generation {
     unsigned count, ready;
     int64_t started;
     struct chain chain;
-    struct stat certificate, key; /* as they were when this set was started */
+    struct stat certificate, key; /* as they were when this set was started, or last refused */
+    struct stat resolver;         /* /etc/resolv.conf, as its courier knows it */
     int **fds;                    /* listening sockets, see group_at() */
     size_t groups;
 };
@@ -74,11 +75,12 @@ struct parent {
     struct once *once; /* all fronts', old and new ones together */
     struct limit *limit;
     unsigned char token_secret[SECRET_SIZE];
-    struct stat resolver; /* /etc/resolv.conf, as the courier knows it */
     int signals;
     bool leaving;
+    bool again; /* SIGHUP came during a reload */
     int exit_code;
-    int64_t look_at;  /* when to look at the certificate again */
+    int64_t look_at;  /* when to look at certificate and name servers again */
+    int64_t retry_at; /* when to try a new certificate again; 0: it is in use */
     int64_t check_at; /* and at everything, so that what will expire is reported while there is time */
 };
 
@@ -346,9 +348,16 @@ static void start_role(struct generation *g, struct role *r)
     }
 }
 
+static struct stat stat_resolver(void)
+{
+    struct stat st;
+    return stat("/etc/resolv.conf", &st) == 0 ? st : (struct stat){.st_ino = 0};
+}
+
 static void start_generation(struct generation *g)
 {
     g->started = now_s();
+    g->resolver = stat_resolver();
     for (unsigned i = 0; i < g->count; i++) {
         start_role(g, &g->roles[i]);
     }
@@ -548,6 +557,7 @@ static void count_ready(struct parent *p, struct generation *g)
         struct generation *old = p->current;
         p->coming = NULL;
         p->current = g;
+        p->retry_at = 0;
         old->next = p->old;
         p->old = old;
         let_leave(p, old);
@@ -560,11 +570,29 @@ static void count_ready(struct parent *p, struct generation *g)
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
+/* A connection is a socket and, during a request, a socketpair; a lot being committed is a file each. */
+static void raise_descriptor_limit(const struct conf *c)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)c->max_connections * 3 + ONCELOG_LOT_MAX + 128;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < want) {
+        log_warn("only %llu descriptors are allowed and max_connections may need %llu: raise LimitNOFILE",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)want);
+    }
+}
+
 static void reload(struct parent *p, const char *because)
 {
     if (p->coming != NULL || p->leaving) {
+        p->again = p->coming != NULL; /* it has read the config as it was */
         return;
     }
+    p->again = false;
     log_info("reloading: %s", because);
     struct buf errors;
     buf_init(&errors, 65536);
@@ -578,10 +606,15 @@ static void reload(struct parent *p, const char *because)
     } else if (!check_apart(c, CHECK_QUIET)) {
         log_error("not everything the config names is in order: the old set of roles stays");
         conf_free(c);
-    } else if (c->demo = p->current->conf->demo, (p->coming = new_generation(p, c)) != NULL) {
-        start_generation(p->coming);
     } else {
-        close_unused(p);
+        c->demo = p->current->conf->demo;
+        raise_descriptor_limit(c);
+        p->coming = new_generation(p, c);
+        if (p->coming != NULL) {
+            start_generation(p->coming);
+        } else {
+            close_unused(p);
+        }
     }
     buf_free(&errors);
 }
@@ -596,12 +629,13 @@ static bool differs(const struct stat *now, const struct stat *then)
  */
 static void look_at_resolver(struct parent *p)
 {
-    struct stat now;
-    if (stat("/etc/resolv.conf", &now) != 0) {
-        now = (struct stat){.st_ino = 0};
-    }
     struct generation *g = p->current;
-    if (g != NULL && g->stage == STAGE_RUNNING && g->conf->mailhosts != NULL && differs(&now, &p->resolver)) {
+    struct stat now = stat_resolver();
+    if (g == NULL || g->stage != STAGE_RUNNING || !differs(&now, &g->resolver)) {
+        return;
+    }
+    g->resolver = now;
+    if (g->conf->mailhosts != NULL) {
         log_info("the name servers of this machine have changed: a new courier learns them");
         for (unsigned i = 0; i < g->count; i++) {
             if (g->roles[i].kind == ROLE_COURIER && g->roles[i].pid != 0) {
@@ -610,13 +644,12 @@ static void look_at_resolver(struct parent *p)
             }
         }
     }
-    p->resolver = now;
 }
 
-/* certbot replaces certificate and key one after the other: only when both have been still for a while. */
+/* certbot replaces certificate and key one after the other: only when both have been still for a while. What was refused,
+ * perhaps for something else, must not be forgotten until it expires. */
 static void look_at_certificate(struct parent *p)
 {
-    p->look_at = now_s() + WATCH_EVERY;
     struct generation *g = p->current;
     struct stat certificate, key;
     if (g == NULL || p->coming != NULL || g->conf->certificate == NULL ||
@@ -624,16 +657,13 @@ static void look_at_certificate(struct parent *p)
         return;
     }
     time_t still = time(NULL) - WATCH_EVERY / 2;
-    if ((differs(&certificate, &g->certificate) || differs(&key, &g->key)) &&
-        certificate.st_ctim.tv_sec < still && key.st_ctim.tv_sec < still) {
-        g->certificate = certificate; /* once for each change, also when it is refused */
+    bool changed = differs(&certificate, &g->certificate) || differs(&key, &g->key);
+    bool again = p->retry_at != 0 && now_s() >= p->retry_at;
+    if ((changed || again) && certificate.st_ctim.tv_sec < still && key.st_ctim.tv_sec < still) {
+        g->certificate = certificate;
         g->key = key;
-        reload(p, "the certificate has changed");
-        if (p->coming == NULL) {
-            /* Refused, perhaps for something else: it must not be forgotten until it expires. */
-            g->certificate = (struct stat){.st_ino = 0};
-            p->look_at = now_s() + RETRY_EVERY;
-        }
+        p->retry_at = now_s() + RETRY_EVERY; /* count_ready() takes it back */
+        reload(p, changed ? "the certificate has changed" : "the new certificate was refused before");
     }
 }
 
@@ -703,7 +733,11 @@ static void supervise(struct parent *p)
         }
         restart_due(p->current);
         watch_start(p);
+        if (p->again && p->coming == NULL && !p->leaving) {
+            reload(p, "SIGHUP");
+        }
         if (now_s() >= p->look_at) {
+            p->look_at = now_s() + WATCH_EVERY;
             look_at_certificate(p);
             look_at_resolver(p);
         }
@@ -712,22 +746,6 @@ static void supervise(struct parent *p)
             check_apart(p->current->conf, CHECK_QUIET);
         }
         advance_old(p);
-    }
-}
-
-/* A connection is a socket and, during a request, a socketpair; a lot being committed is a file each. */
-static void raise_descriptor_limit(const struct conf *c)
-{
-    struct rlimit limit;
-    rlim_t want = (rlim_t)c->max_connections * 3 + ONCELOG_LOT_MAX + 128;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < want) {
-        log_warn("only %llu descriptors are allowed and max_connections may need %llu: raise LimitNOFILE",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)want);
     }
 }
 
@@ -769,9 +787,6 @@ static int run(struct parent *p, struct conf *c)
         close_unused(p);
         return EX_OSERR;
     }
-    if (stat("/etc/resolv.conf", &p->resolver) != 0) {
-        p->resolver = (struct stat){.st_ino = 0};
-    }
     start_generation(p->current);
     supervise(p);
     return p->exit_code;
@@ -790,5 +805,6 @@ int parent_run(struct conf *c)
     }
     once_free(p.once);
     limit_free(p.limit);
+    explicit_bzero(p.token_secret, sizeof p.token_secret);
     return code;
 }

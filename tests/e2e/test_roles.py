@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import re
 import signal
 import socket
 import ssl
@@ -309,6 +310,32 @@ def test_sighup_serves_a_new_config_and_lets_old_connections_finish(bridge):
     assert len(bridge.mail_files()) == 2 and "died" not in bridge.log()
 
 
+def test_a_sighup_during_a_reload_is_not_lost():
+    with Bridge({"bridge": {"fronts": "16"}}) as b:
+        count = len(b.roles())
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_until(lambda: len(b.roles()) > count or "reloaded:" in b.log(), "the new roles")
+        b.config["form booking"] = dict(b.config["form order"])
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_for_log("reloaded:", 2)
+        assert b.post([("name", "Ada")], form="booking")[0] == 200
+
+
+def test_a_reload_raises_the_limit_of_descriptors(bridge):
+    hard = int(subprocess.run(["prlimit", f"--pid={bridge.process.pid}", "--nofile", "--output=HARD", "--noheadings", "--raw"],
+                              check=True, capture_output=True, text=True).stdout)
+    subprocess.run(["prlimit", f"--pid={bridge.process.pid}", f"--nofile=256:{hard}"], check=True)
+    before = bridge.roles()
+    bridge.config["bridge"]["max_connections"] = "1000"
+    bridge.write_config()
+    bridge.process.send_signal(signal.SIGHUP)
+    bridge.wait_for_log("reloaded:")
+    bridge.wait_until(lambda: not set(before) & set(bridge.roles()), "the end of the old roles")
+    limits = pathlib.Path(f"/proc/{bridge.front()}/limits").read_text()
+    assert int(re.search(r"Max open files\s+(\d+)", limits).group(1)) >= 3000, limits
+
+
 def test_no_connection_is_refused_during_reloads():
     with Bridge({"bridge": {"fronts": "2"}}) as b:
         failures, count, end = [], [0], threading.Event()
@@ -387,6 +414,16 @@ def test_a_new_certificate_is_picked_up(bridge):
     bridge.wait_for_log("reloaded:")
     new = ssl.get_server_certificate(("127.0.0.1", bridge.port))
     assert new != old and new.split() == (bridge.dir / "cert.pem").read_text().split()
+    assert bridge.post([("name", "Ada")])[0] == 200
+
+
+def test_a_new_certificate_that_was_refused_is_followed_by_the_right_one_without_delay(bridge):
+    (bridge.dir / "new").mkdir()
+    cert, key = make_certificate(bridge.dir / "new")
+    os.replace(cert, bridge.dir / "cert.pem")  # and its key comes late
+    bridge.wait_for_log("not everything the config names is in order", seconds=20 + PATIENCE)
+    os.replace(key, bridge.dir / "key.pem")
+    bridge.wait_for_log("reloaded:", seconds=20 + PATIENCE)
     assert bridge.post([("name", "Ada")])[0] == 200
 
 

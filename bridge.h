@@ -41,7 +41,10 @@ enum {
     FILE_NAME_MAX = 255,    /* longer names of uploads are cut at a character */
     HOST_NAME_MAX_ = 253,   /* RFC 1035 §2.3.4, less the final dot */
     SIGNATURE_MAX = 512,    /* RSA-4096 */
-    SIGNER_CLIENTS_MAX = 512,
+    FRONTS_MAX = 256,
+    PICKUPS_MAX = 256,
+    LISTEN_MAX = 64, /* addresses of one key */
+    SIGNER_CLIENTS_MAX = 2 * FRONTS_MAX + PICKUPS_MAX,
     SIGNER_WAIT = 3000,       /* milliseconds a handshake waits for its signature */
     SIGNER_PROBE_EVERY = 250, /* milliseconds: a signer that did not answer is asked so often */
     SIGNER_PROBE_WAIT = 20,   /* milliseconds, and waited for so long */

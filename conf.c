@@ -41,6 +41,25 @@ static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
     return a->addr_len != 0 && a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
 }
 
+/* The addresses of one key. That two are written alike was said before. */
+static void check_addresses(struct confread *r, const struct confread_section *s, const char *key,
+                            const struct endpoint *list, size_t count)
+{
+    if (count > LISTEN_MAX) {
+        confread_mistake(r, line_of(s, key, NULL), "%s: there are %zu addresses and %d are the most", key,
+                         count, LISTEN_MAX);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (same_endpoint(&list[i], &list[k]) && strcmp(list[i].text, list[k].text) != 0) {
+                confread_mistake(r, line_of(s, key, NULL), "%s: %s and %s are one place: choose another port",
+                                 key, list[k].text, list[i].text);
+            }
+        }
+    }
+}
+
 static void check_listeners(struct confread *r, const struct conf *c, const struct confread_section *s)
 {
     const struct {
@@ -51,6 +70,7 @@ static void check_listeners(struct confread *r, const struct conf *c, const stru
                {"http_listen", c->http_listen, c->http_listen_count},
                {"admin_listen", c->admin_listen, c->admin_listen_count}};
     for (size_t a = 0; a < COUNT(all); a++) {
+        check_addresses(r, s, all[a].key, all[a].list, all[a].count);
         for (size_t b = a + 1; b < COUNT(all); b++) {
             for (size_t i = 0; i < all[a].count * all[b].count; i++) {
                 const struct endpoint *x = &all[a].list[i % all[a].count],
@@ -97,15 +117,6 @@ static void check_certificate(struct confread *r, const struct conf *c, const st
 
 static void check_proxies(struct confread *r, const struct conf *c, const struct confread_section *s)
 {
-    for (size_t i = 0; i < c->listen_count; i++) {
-        for (size_t k = 0; k < i; k++) {
-            if (same_endpoint(&c->listen[i], &c->listen[k]) && c->listen[i].kind != c->listen[k].kind) {
-                confread_mistake(r, line_of(s, "listen", NULL),
-                                 "listen: %s and %s are one place: choose another port", c->listen[k].text,
-                                 c->listen[i].text);
-            }
-        }
-    }
     const struct endpoint *e = conf_listen(c, ENDPOINT_PROXY);
     if (e != NULL && confread_find(s, "trusted_proxies") == NULL) {
         confread_mistake(r, line_of(s, "listen", NULL),
@@ -302,6 +313,7 @@ static void make_mailhosts(struct confread *r, struct conf *c)
 static void check_pickup(struct confread *r, const struct conf *c, const struct confread_section *s,
                          const struct pickup *p)
 {
+    check_addresses(r, s, "listen", p->listen, p->listen_count);
     for (size_t i = 0; i < p->listen_count; i++) {
         bool taken = false;
         for (size_t k = 0; k < c->listen_count; k++) {
@@ -309,6 +321,9 @@ static void check_pickup(struct confread *r, const struct conf *c, const struct 
         }
         for (size_t k = 0; k < c->http_listen_count; k++) {
             taken = taken || same_endpoint(&p->listen[i], &c->http_listen[k]);
+        }
+        for (size_t k = 0; k < c->admin_listen_count; k++) {
+            taken = taken || same_endpoint(&p->listen[i], &c->admin_listen[k]);
         }
         for (const struct pickup *other = c->pickups; other != NULL && other != p; other = other->next) {
             for (size_t k = 0; k < other->listen_count; k++) {
@@ -326,6 +341,7 @@ static void check_pickup(struct confread *r, const struct conf *c, const struct 
 static void make_pickups(struct confread *r, struct conf *c)
 {
     struct pickup **last = &c->pickups;
+    unsigned count = 0;
     for (const struct confread_section *s = r->sections; s != NULL; s = s->next) {
         struct pickup *p = is_kind(s, "pickup") ? confread_keep(r, sizeof(*p)) : NULL;
         if (p != NULL) {
@@ -336,6 +352,9 @@ static void make_pickups(struct confread *r, struct conf *c)
             *last = p;
             last = &p->next;
             check_pickup(r, c, s, p);
+            if (++count == PICKUPS_MAX + 1) {
+                confread_mistake(r, s->line, "%d sections [pickup NAME] are the most", PICKUPS_MAX);
+            }
         }
     }
 }

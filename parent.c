@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 enum {
-    FRONTS_MAX = 128,
     BACKOFF_MAX = 60,   /* seconds */
     STEADY = 60,        /* a role that lived this long starts again at once */
     WATCH_EVERY = 10,   /* seconds between looks at the certificate */

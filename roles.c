@@ -183,7 +183,7 @@ _Noreturn void roles_signer(const struct set *s, unsigned slot)
     struct key *keys;
     int keep[SIGNER_CLIENTS_MAX + 1];
     struct signer_client clients[SIGNER_CLIENTS_MAX];
-    unsigned count = s->signer_count < SIGNER_CLIENTS_MAX ? s->signer_count : SIGNER_CLIENTS_MAX;
+    unsigned count = s->signer_count;
     begin("signer", "fb-signer");
     for (unsigned i = 0; i < count; i++) {
         keep[i] = s->signer[i][1];
@@ -289,7 +289,7 @@ static void load_spamlists(const struct conf *c)
 _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
 {
     char why[WHY];
-    int keep[256] = {-1};
+    int keep[3 * LISTEN_MAX + 4] = {-1};
     struct spool spool;
     begin("front", "fb-front");
     keep_only(keep, front_fds(s, number, keep, COUNT(keep)));
@@ -462,7 +462,7 @@ _Noreturn void roles_pickup(const struct set *s, unsigned slot, unsigned number)
 {
     char why[WHY];
     const struct pickup *pickup = pickup_at(s->conf, number);
-    int keep[256] = {s->ready[1], s->signer[roles_link(s, CLIENT_PICKUP, number)][0]};
+    int keep[LISTEN_MAX + 2] = {s->ready[1], s->signer[roles_link(s, CLIENT_PICKUP, number)][0]};
     size_t kept = 2;
     begin("pickup", "fb-pickup");
     for (size_t i = 0; i < pickup->listen_count && kept < COUNT(keep); i++) {

@@ -782,6 +782,12 @@ static void a_proxy_is_believed_only_when_it_is_named(void **state)
              "listen: proxy:0.0.0.0:8443 takes the word of a proxy: add trusted_proxies");
     bad_line(FORM DELIVER BRIDGE "trusted_proxies = 10.0.0.1\nlisten = 0.0.0.0:443 proxy:0.0.0.0:443\n", 10,
              "0.0.0.0:443 and proxy:0.0.0.0:443 are one place");
+    bad_line(FORM DELIVER BRIDGE "http_listen = [::1]:80 [0:0:0:0:0:0:0:1]:80\n", 9,
+             "http_listen: [::1]:80 and [0:0:0:0:0:0:0:1]:80 are one place");
+    bad_line(FORM DELIVER BRIDGE "admin_listen = 127.0.0.1:9180\n[pickup a]\nlisten = 127.0.0.1:9180\n"
+                                 "maildir = /m\npassword = $y$j9T$bNampCHERvAeBCPx0mpK2/$"
+                                 "lznB4rrqEkVAz3vE.Abn.xDxoTGQBQHL6YvlKoX5XF8\n",
+             11, "listen: 127.0.0.1:9180 is taken by another listen of this file");
     bad_line(FORM DELIVER BRIDGE "listen = unix:/s\nadmin_listen = unix:/s\n", 10,
              "unix:/s is taken by listen");
     struct conf *c = good(FORM DELIVER BRIDGE "trusted_proxies = 10.0.0.0/8 ::1\nlisten = proxy:[::]:8443\n");

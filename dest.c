@@ -124,6 +124,11 @@ static bool heap_room(struct dest *d)
 
 /* ---- how it is doing ------------------------------------------------------------------------- */
 
+static bool is_mailbox(const struct dest *d)
+{
+    return d->target->kind == TARGET_MAILDIR || d->target->kind == TARGET_MBOX;
+}
+
 static void fails(struct dest *d, const char *reason)
 {
     const struct conf *c = d->all->conf;
@@ -173,7 +178,7 @@ static void learn(struct dest *d, const struct report *r)
         fails(d, r->result.reason);
     } else if (r->result.outcome != OUTCOME_TEMPORARY || (r->count > 0 && !all_put_off(r))) {
         works(d, time(NULL)); /* it settled somebody: what it puts off is that recipient's trouble */
-    } else if (++d->refusals >= REFUSALS_MAX) {
+    } else if (!is_mailbox(d) && ++d->refusals >= REFUSALS_MAX) {
         fails(d, r->result.reason);
     }
 }
@@ -218,16 +223,19 @@ static bool looked_up(struct report *r, const char *name, int error, const struc
     return false;
 }
 
-/* Nobody got anything: then it is the mailbox, and the first speaks for all. The others were never tried. */
+/* Nobody got anything: then it is the mailbox, and the first speaks for all. The others were never tried. But a folder
+ * that fails speaks for itself alone, or spam could hold up all other mail. */
 static void blame_mailbox(struct job **jobs, const struct parcel *parcels, size_t n)
 {
+    size_t first = n;
     for (size_t i = 0; i < n; i++) {
         if (parcels[i].result.outcome == OUTCOME_DONE) {
             return;
         }
+        first = first == n && parcels[i].folder == NULL ? i : first;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (i == 0) {
+    for (size_t i = 0; i < n && first < n; i++) {
+        if (i == first) {
             jobs[i]->report->unreachable = true;
         } else {
             untried(jobs[i]);
@@ -353,11 +361,6 @@ static void try_host(struct dest *d, struct smtp **smtp, struct job *job)
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
-
-static bool is_mailbox(const struct dest *d)
-{
-    return d->target->kind == TARGET_MAILDIR || d->target->kind == TARGET_MBOX;
-}
 
 static bool has_work(const struct dest *d, int64_t now)
 {

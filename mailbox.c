@@ -442,7 +442,6 @@ struct mbox {
     size_t from;     /* bytes of "From " seen since the start of the line and its `>`, not yet put out */
 };
 
-/* The lock of every program that writes mboxes: FILE.lock, made with O_EXCL. */
 /* Older than any append takes, or than this start of the machine. */
 static bool is_stale(const struct stat *lock)
 {
@@ -452,6 +451,7 @@ static bool is_stale(const struct stat *lock)
            (clock_gettime(CLOCK_BOOTTIME, &up) == 0 && lock->st_mtime < now - up.tv_sec);
 }
 
+/* The lock of every program that writes mboxes: FILE.lock, made with O_EXCL. */
 static bool dotlock(struct mbox *m, struct result *r)
 {
     if (!text_fmt(m->lock, sizeof m->lock, "%s.lock", m->path)) {

@@ -238,19 +238,27 @@ static void courier_start(struct place *p)
 }
 
 /* A committed message; name receives its name. */
-static void queue(struct place *p, char *name, int64_t time, const char *form)
+static void queue_as(struct place *p, char *name, int64_t time, const char *form, bool spam)
 {
     struct draft d, *drafts[] = {&d};
     unsigned char random[8] = {0, 0, 0, 0, 0, 0, 0, p->number++};
     char ref[REF_SIZE];
     spool_ref(ref, random);
     spool_begin(&p->s, &d, time, ref, form);
+    if (spam) {
+        spool_mark_spam(&p->s, &d);
+    }
     d.sink.put(&d.sink, "Subject: x\n\nline\n", 17);
     spool_commit(&p->s, drafts, 1);
     assert_int_equal(d.error, 0);
     if (name != NULL) {
         text_copy(name, SPOOL_NAME_SIZE, d.name);
     }
+}
+
+static void queue(struct place *p, char *name, int64_t time, const char *form)
+{
+    queue_as(p, name, time, form, false);
 }
 
 static void wake(struct place *p)
@@ -394,6 +402,27 @@ static void a_mailbox_that_fails_is_probed_by_one_message(void **state)
     assert_int_equal(rename(moved, path), 0); /* repaired, and told so */
     flush(p);
     EVENTUALLY(mails(p->maildir) == 20 && empty_queue(p));
+}
+
+static void a_folder_that_fails_holds_up_no_other_mail(void **state)
+{
+    struct place *p = *state;
+    char path[128];
+    text_fmt(path, sizeof path, "%s/.Junk", p->maildir);
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)); /* no directory */
+    p->form.junk = (char *)".Junk";
+    for (int i = 0; i < 20; i++) {
+        queue_as(p, NULL, p->now - i, "order", true);
+    }
+    courier_start(p);
+    EVENTUALLY(entries(p->s.queue, true) == 20);
+    queue(p, NULL, p->now, "order");
+    wake(p);
+    EVENTUALLY(mails(p->maildir) == 1 && entries(p->s.queue, false) == 20);
+
+    assert_int_equal(unlink(path), 0);
+    flush(p);
+    EVENTUALLY(mails(path) == 20 && empty_queue(p));
 }
 
 static void a_failure_is_remembered_with_its_reason_and_time(void **state)
@@ -793,6 +822,7 @@ int main(void)
         TEST(what_was_queued_before_and_after_the_start_is_delivered),
         TEST(every_crash_state_ends_with_one_mail),
         TEST(a_mailbox_that_fails_is_probed_by_one_message),
+        TEST(a_folder_that_fails_holds_up_no_other_mail),
         TEST(a_failure_is_remembered_with_its_reason_and_time),
         TEST(each_recipient_has_a_fate_of_its_own),
         TEST(a_failed_target_does_not_keep_the_others_waiting),

@@ -16,7 +16,7 @@ enum { SLOTS = 8192, TABLES = 2 };
 
 struct row {
     _Atomic uint32_t open;
-    _Atomic uint16_t count[TABLES][SLOTS];
+    _Atomic uint32_t count[TABLES][SLOTS];
 };
 
 struct peers {             /* each process's own, but for the rows */
@@ -59,13 +59,13 @@ static bool has_count(const struct sockaddr_storage *addr)
     return addr->ss_family == AF_INET || addr->ss_family == AF_INET6;
 }
 
-/* IPv6 hosts own a /64 (RFC 6177): that is what counts as one address. */
+/* IPv6 hosts own a /64 (RFC 6177): that is what counts as one address. An IPv4 address is one of ::/32, where nobody is. */
 uint64_t peers_id(const struct sockaddr_storage *addr)
 {
     uint64_t id = 0;
     if (addr->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const void *)addr;
-        memcpy(&id, &in->sin_addr, sizeof in->sin_addr);
+        memcpy((unsigned char *)&id + sizeof id - sizeof in->sin_addr, &in->sin_addr, sizeof in->sin_addr);
     } else if (addr->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const void *)addr;
         memcpy(&id, &in6->sin6_addr, sizeof id);
@@ -123,7 +123,7 @@ static void change(struct peers *p, unsigned front, const struct sockaddr_storag
     struct row *r = &p->rows[front];
     atomic_fetch_add_explicit(&r->open, (uint32_t)by, memory_order_relaxed);
     for (int t = 0; t < TABLES && has_count(addr); t++) {
-        atomic_fetch_add_explicit(&r->count[t][slot(p, t, id)], (uint16_t)by, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->count[t][slot(p, t, id)], (uint32_t)by, memory_order_relaxed);
     }
 }
 

@@ -21,6 +21,7 @@ enum {
     SEAL_SOON = 30, /* of those for mail, which a person renews */
     SEAL_URGENT = 7,
     ONLINE_WAIT = 30, /* seconds for each answer: a person is watching */
+    QUIET_WAIT = 120, /* seconds for all: the parent waits, which has a server to look after */
 };
 
 struct findings {
@@ -398,6 +399,7 @@ bool check_apart(const struct conf *c, enum check_kind kind)
     if (pid == 0) {
         struct buf out;
         buf_init(&out, 1 << 20);
+        alarm(kind == CHECK_QUIET ? QUIET_WAIT : 0);
         unsigned problems = check_run(c, kind, &out);
         report(&out, kind);
         _exit(problems == 0 ? EX_OK : EX_CONFIG);
@@ -407,6 +409,12 @@ bool check_apart(const struct conf *c, enum check_kind kind)
         if (errno != EINTR) {
             return false;
         }
+    }
+    if (WIFSIGNALED(status)) {
+        log_error(WTERMSIG(status) == SIGALRM
+                      ? "cannot check: it takes more than %d seconds; does a disk hang?"
+                      : "cannot check: the process was ended by signal %d",
+                  WTERMSIG(status) == SIGALRM ? QUIET_WAIT : WTERMSIG(status));
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == EX_OK;
 }

@@ -123,6 +123,16 @@ static void check_certificate(struct findings *f, const struct conf *c)
     }
 }
 
+/* Whoever sets them believes that visitors are told apart. */
+static void check_proxies(struct findings *f, const struct conf *c)
+{
+    if (c->trusted_proxy_count > 0 && conf_listen(c, ENDPOINT_PROXY) == NULL &&
+        conf_listen(c, ENDPOINT_PLAIN) == NULL) {
+        remark(f, "warning",
+               "trusted_proxies has no effect: no address in listen begins with proxy:, plain: or unix:");
+    }
+}
+
 /* What a unix socket in listen needs. */
 static void check_sockets(struct findings *f, const struct conf *c)
 {
@@ -348,6 +358,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
     bool loaded = true;
     check_kernel(&f);
     check_certificate(&f, c);
+    check_proxies(&f, c);
     check_sockets(&f, c);
     for (struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
         if (smtp_load(m, why, sizeof why)) {

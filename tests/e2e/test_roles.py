@@ -467,6 +467,12 @@ def test_check_is_content_with_what_is_right(ready):
     assert code == 0 and "Everything is in order." in said and "problem" not in said, said
 
 
+def test_trust_in_a_proxy_that_nobody_asks_for_is_found(ready):
+    ready.config["bridge"]["trusted_proxies"] = "192.0.2.1"
+    code, said = check(ready)
+    assert code == 0 and "warning: trusted_proxies has no effect" in said, said
+
+
 def test_a_key_of_another_certificate_is_found(ready):
     make_key(ready.dir / "key.pem")
     both(ready, "does not belong to the certificate", str(ready.dir / "key.pem"))

@@ -43,6 +43,7 @@ static bool exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+/* The key comes last: what was begun and not finished is begun anew. */
 static bool make_certificate(const struct demo *d)
 {
     static const char *const names[] = {"localhost"};
@@ -50,9 +51,10 @@ static bool make_certificate(const struct demo *d)
     struct buf cert, key;
     buf_init(&cert, 65536);
     buf_init(&key, 65536);
+    unlink(d->cert); /* of a key that is gone */
     bool ok = getrandom(random, sizeof random, 0) == (ssize_t)sizeof random &&
               x509_self_signed(names, COUNT(names), time(NULL), DAYS, random, &cert, &key) &&
-              spool_write_new(d->key, &key, 0600) && spool_write_new(d->cert, &cert, 0644);
+              spool_write_new(d->cert, &cert, 0644) && spool_write_new(d->key, &key, 0600);
     explicit_bzero(random, sizeof random);
     buf_free(&cert);
     buf_free(&key);

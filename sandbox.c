@@ -12,6 +12,7 @@
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -198,47 +199,38 @@ static const int calls_all[] = {
     SCMP_SYS(clock_gettime),  SCMP_SYS(gettimeofday), SCMP_SYS(time),        SCMP_SYS(clock_nanosleep),
     SCMP_SYS(getrandom),      SCMP_SYS(getpid),       SCMP_SYS(gettid),      SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
-    SCMP_SYS(exit),           SCMP_SYS(exit_group),   SCMP_SYS(tgkill),      SCMP_SYS(set_robust_list),
-    SCMP_SYS(rseq),           SCMP_SYS(poll),         SCMP_SYS(ppoll),       SCMP_SYS(recvfrom),
-    SCMP_SYS(sysinfo),
+    SCMP_SYS(exit),           SCMP_SYS(exit_group),   SCMP_SYS(rseq),        SCMP_SYS(set_robust_list),
+    SCMP_SYS(poll),           SCMP_SYS(ppoll),        SCMP_SYS(recvfrom),    SCMP_SYS(sysinfo),
 };
 
 /* The signer has nothing beyond calls_all: no file, no socket of its own. */
 
 static const int calls_front[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(socketpair),  SCMP_SYS(shutdown), SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockopt), SCMP_SYS(getpeername), SCMP_SYS(sendfile), SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(fcntl),    SCMP_SYS(openat),
-    SCMP_SYS(fsync),      SCMP_SYS(fdatasync),   SCMP_SYS(syncfs),   SCMP_SYS(renameat),
-    SCMP_SYS(renameat2),  SCMP_SYS(linkat),      SCMP_SYS(unlinkat), SCMP_SYS(lseek),
+    SCMP_SYS(accept4),    SCMP_SYS(socketpair),  SCMP_SYS(shutdown),
+    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),  SCMP_SYS(epoll_ctl),
+    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(openat),
+    SCMP_SYS(fsync),      SCMP_SYS(syncfs),      SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),  SCMP_SYS(linkat),      SCMP_SYS(unlinkat),
     SCMP_SYS(pwrite64), /* a record to its place in the journal of oncelog.c */
 };
 
 static const int calls_courier[] = {
-    SCMP_SYS(openat),      SCMP_SYS(open),       SCMP_SYS(access),
-    SCMP_SYS(faccessat),   SCMP_SYS(faccessat2), SCMP_SYS(stat),
-    SCMP_SYS(lstat),       SCMP_SYS(statx),      SCMP_SYS(readlink),
-    SCMP_SYS(readlinkat),  SCMP_SYS(getdents64), SCMP_SYS(lseek),
-    SCMP_SYS(pread64),     SCMP_SYS(pwrite64),   SCMP_SYS(copy_file_range),
-    SCMP_SYS(sendfile),    SCMP_SYS(ftruncate),  SCMP_SYS(fsync),
-    SCMP_SYS(fdatasync),   SCMP_SYS(syncfs),     SCMP_SYS(link),
-    SCMP_SYS(linkat),      SCMP_SYS(rename),     SCMP_SYS(renameat),
-    SCMP_SYS(renameat2),   SCMP_SYS(unlink),     SCMP_SYS(unlinkat),
-    SCMP_SYS(mkdirat),     SCMP_SYS(mkdir),      SCMP_SYS(eventfd2),
-    SCMP_SYS(fcntl),       SCMP_SYS(flock),      SCMP_SYS(statfs),
-    SCMP_SYS(fstatfs),     SCMP_SYS(utimensat),  SCMP_SYS(connect),
-    SCMP_SYS(getsockopt),  SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
-    SCMP_SYS(getpeername), SCMP_SYS(recvmsg),    SCMP_SYS(sendmsg),
-    SCMP_SYS(sendmmsg),    SCMP_SYS(bind),       SCMP_SYS(shutdown),
-    SCMP_SYS(uname),       SCMP_SYS(ioctl),      SCMP_SYS(getuid),
-    SCMP_SYS(geteuid),     SCMP_SYS(umask),      SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(openat),     SCMP_SYS(open),       SCMP_SYS(access),      SCMP_SYS(faccessat),
+    SCMP_SYS(faccessat2), SCMP_SYS(stat),       SCMP_SYS(lstat),       SCMP_SYS(statx),
+    SCMP_SYS(readlink),   SCMP_SYS(readlinkat), SCMP_SYS(getdents64),  SCMP_SYS(lseek),
+    SCMP_SYS(pread64),    SCMP_SYS(ftruncate),  SCMP_SYS(fsync),       SCMP_SYS(linkat),
+    SCMP_SYS(renameat),   SCMP_SYS(renameat2),  SCMP_SYS(unlink),      SCMP_SYS(unlinkat),
+    SCMP_SYS(mkdirat),    SCMP_SYS(eventfd2),   SCMP_SYS(flock),       SCMP_SYS(connect),
+    SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),    SCMP_SYS(sendmmsg),   SCMP_SYS(bind),        SCMP_SYS(shutdown),
+    SCMP_SYS(uname),      SCMP_SYS(getuid),     SCMP_SYS(geteuid),     SCMP_SYS(sched_getaffinity),
 };
 
 static const int calls_pickup[] = {
     SCMP_SYS(accept4),    SCMP_SYS(shutdown),    SCMP_SYS(setsockopt), SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(fcntl),      SCMP_SYS(flock),
-    SCMP_SYS(openat),     SCMP_SYS(getdents64),  SCMP_SYS(lseek),      SCMP_SYS(pread64),
-    SCMP_SYS(fsync),      SCMP_SYS(renameat),    SCMP_SYS(renameat2),  SCMP_SYS(unlinkat),
+    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(flock),      SCMP_SYS(openat),
+    SCMP_SYS(getdents64), SCMP_SYS(lseek),       SCMP_SYS(pread64),    SCMP_SYS(fsync),
+    SCMP_SYS(renameat),   SCMP_SYS(renameat2),   SCMP_SYS(unlinkat),
 };
 
 #ifdef SANDBOX_SANITIZE
@@ -255,6 +247,7 @@ static const int calls_sanitizer[] = {
     SCMP_SYS(mmap),
     SCMP_SYS(mprotect),
     SCMP_SYS(kill),
+    SCMP_SYS(tgkill),
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(getppid),
     SCMP_SYS(arch_prctl),
@@ -304,6 +297,17 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
     return rc;
 }
 
+/* Of a call that can do many things those that are named: its second argument is one of these. */
+static int allow_some(scmp_filter_ctx filter, int call, const unsigned long *what, size_t count)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A1(SCMP_CMP_EQ, what[i], 0));
+        rc = rc == -EEXIST ? 0 : rc; /* allowed altogether */
+    }
+    return rc;
+}
+
 #ifndef SANDBOX_SANITIZE
 /* Memory may never become code. */
 static int allow_memory(scmp_filter_ctx filter)
@@ -313,6 +317,16 @@ static int allow_memory(scmp_filter_ctx filter)
     return rc != 0 ? rc
                    : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                                       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
+/* Signals reach nobody but ourselves, as abort(3) sends one. fcntl(2) could have the kernel send them to others
+ * (F_SETOWN, F_SETSIG). */
+static int allow_signals(scmp_filter_ctx filter)
+{
+    static const unsigned long commands[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_OFD_SETLK};
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+    return rc != 0 ? rc : allow_some(filter, SCMP_SYS(fcntl), commands, COUNT(commands));
 }
 #endif
 
@@ -326,6 +340,10 @@ static int allow_courier(scmp_filter_ctx filter)
     for (size_t i = 0; i < COUNT(families) && rc == 0; i++) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
+    }
+    if (rc == 0) { /* the resolver's: how much has come, and the zone of a link-local address */
+        static const unsigned long requests[] = {FIONREAD, SIOCGIFINDEX};
+        rc = allow_some(filter, SCMP_SYS(ioctl), requests, COUNT(requests));
     }
     if (rc == 0) { /* its flags are behind a pointer that a filter cannot read; libc then takes clone */
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -355,6 +373,7 @@ static int build_filter(scmp_filter_ctx filter, enum sandbox_role role)
     rc = rc != 0 ? rc : allow(filter, calls_sanitizer, COUNT(calls_sanitizer));
 #else
     rc = rc != 0 ? rc : allow_memory(filter);
+    rc = rc != 0 ? rc : allow_signals(filter);
 #endif
     if (rc == 0 && role == SANDBOX_COURIER) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 0);

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,7 +26,8 @@ enum { LOOSE = 0 };
 #endif
 
 static char root[] = "/tmp/formbridge-sandbox-XXXXXX";
-static int *bad_call;                                     /* shared with the child */
+static int *bad_call; /* shared with the child */
+static pid_t test_pid;
 static int queue_fd, tmp_fd, listener, spare, channel[2]; /* spare: another listener, to be spoilt */
 static struct sockaddr_in address;                        /* of listener */
 
@@ -55,6 +57,7 @@ static int setup(void **state)
 {
     (void)state;
     assert_non_null(mkdtemp(root));
+    test_pid = getpid();
     tmp_fd = make_directory("tmp");
     queue_fd = make_directory("queue");
     close(make_directory("mailbox"));
@@ -192,6 +195,28 @@ static int start_process(void)
 static int signal_another(void)
 {
     return result(kill(1, 0));
+}
+
+static int signal_a_thread(void) /* of another process */
+{
+    return result(syscall(SYS_tgkill, test_pid, test_pid, 0));
+}
+
+static int signal_by_input(void) /* as F_SETOWN and O_ASYNC would */
+{
+    return result(fcntl(channel[0], F_SETOWN, 1));
+}
+
+static int type_on_terminal(void)
+{
+    return result(ioctl(0, TIOCSTI, "x"));
+}
+
+static int abort_itself(void)
+{
+    struct sigaction end = {.sa_handler = _exit};
+    sigaction(SIGABRT, &end, NULL);
+    abort();
 }
 
 static int write_memory(void)
@@ -375,6 +400,10 @@ static void test_no_role_starts_a_program_or_reaches_another_process(void **stat
         if (!LOOSE) {
             ended(roles[i], start_process, "clone");
             ended(roles[i], signal_another, "kill");
+            ended(roles[i], signal_a_thread, "tgkill");
+            ended(roles[i], signal_by_input, "fcntl");
+            ended(roles[i], type_on_terminal, "ioctl");
+            assert_int_equal(outcome(roles[i], abort_itself), SIGABRT);
             ended(roles[i], make_code, "mmap");
         }
     }

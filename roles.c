@@ -86,8 +86,8 @@ static void set_signals(bool blocked)
     sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
-/* Forked with everything, a role keeps only what is its own. front: sessions and the secret of the tokens are for those
- * alone. mine: whose password hash stays. */
+/* Forked with everything, a role keeps only what is its own. front: sessions, counts and the secret of the tokens are for
+ * those alone. mine: whose password hash stays. */
 static void forget(const struct set *s, const struct pickup *mine, bool front)
 {
     for (const struct pickup *p = s->conf->pickups; p != NULL; p = p->next) {
@@ -97,6 +97,7 @@ static void forget(const struct set *s, const struct pickup *mine, bool front)
     }
     if (!front) {
         tls_cache_free(s->cache);
+        peers_free(s->peers);
         once_free(s->once);
         limit_free(s->limit);
         explicit_bzero(s->token_secret, SECRET_SIZE);

@@ -526,6 +526,7 @@ struct message {
     const char *subject;    /* template, see mime_placeholder() */
     const char *reply_to;   /* template or NULL; no header if the result is not one ASCII address */
     unsigned body;          /* BODY_..., beside the text */
+    const char *display;    /* lines of mime_display() to stand above the fields, or NULL */
     const char *peer;       /* the visitor's address as text, no port; or a word */
     const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
     const char *tls;        /* "TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519", or NULL */
@@ -569,6 +570,11 @@ bool record_csv(const struct message *m, struct sink *out);
  * name that is longer, or an address of the config that is not ASCII (RFC 6532), stands as it is. The
  * Message-ID depends on ref, time and hostname alone. false: the sink failed, or the memory. */
 bool mime_compose(const struct message *m, struct sink *out);
+/* Appends, as lines for people, the header fields that stand only inside when the message is sealed: Subject and, if
+ * there is one, Reply-To. Mail programs that know S/MIME but not RFC 9788 show no others, and the text of the mail
+ * then has to (a legacy display element, RFC 9788 §2.1.2). What was typed is one line of text in them. */
+void mime_display(const struct message *m, struct buf *out);
+enum { MIME_DISPLAY_SIZE = 2048 };
 struct placeholder { /* of a template: {NAME}, {NAME|WHEN EMPTY}, {NAME:40}, {NAME:40|WHEN EMPTY} */
     char name[FIELD_NAME_MAX + 1]; /* ref: the receipt; form: its name; else the first field of that name */
     struct span fallback;          /* stands for a blank value */

@@ -9,6 +9,8 @@
  *       each of its lines     two spaces before each line
  *     (Label: remark)         said by formbridge: an upload, a repaired field
  *     --                      formbridge's own footer, to the end
+ *     Subject: ...            in a sealed mail above all and before an empty
+ *     Reply-To: ...           line: what its outer header does not tell
  *
  * and a label that could be taken for another of these is put in quotes.
  */
@@ -213,6 +215,18 @@ static void put_repairs(struct encode_qp *q, const struct field *f)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* RFC 9788 §5.2.2: the lines, and an empty one. */
+static void put_display(struct encode_qp *q, const char *lines)
+{
+    while (*lines != '\0') {
+        size_t len = strcspn(lines, "\n");
+        encode_qp_put(q, lines, len);
+        encode_qp_break(q);
+        lines += len + (lines[len] == '\n');
+    }
+    encode_qp_break(q);
+}
+
 static void put_footer(struct encode_qp *q, const struct message *m)
 {
     char memory[64];
@@ -237,6 +251,9 @@ bool letter_write(const struct message *m, struct sink *out)
 {
     struct encode_qp q;
     encode_qp_begin(&q, out);
+    if (m->display != NULL) {
+        put_display(&q, m->display);
+    }
     for (size_t i = 0; i < form_count(m->fields) && !q.failed; i++) {
         const struct field *f = form_field(m->fields, i);
         if (f->hidden) {

@@ -235,13 +235,20 @@ static bool title_put(struct sink *s, const void *bytes, size_t len)
     return true;
 }
 
+/* It is in t, which the caller wipes. */
+static const char *subject_of(const struct message *m, struct title *t)
+{
+    *t = (struct title){.sink = {title_put}};
+    buf_borrow(&t->text, t->memory, sizeof t->memory);
+    expand(m, m->subject, &t->sink); /* false: it was long enough already */
+    const char *text = buf_text(&t->text);
+    return text != NULL ? text : "";
+}
+
 static void put_subject(const struct message *m, struct buf *head)
 {
-    struct title t = {.sink = {title_put}};
-    buf_borrow(&t.text, t.memory, sizeof t.memory);
-    expand(m, m->subject, &t.sink); /* false: it was long enough already */
-    const char *text = buf_text(&t.text);
-    encode_header_text(head, "Subject", text != NULL ? text : "");
+    struct title t;
+    encode_header_text(head, "Subject", subject_of(m, &t));
     explicit_bzero(&t, sizeof t);
 }
 
@@ -275,19 +282,41 @@ static const char *only_address(struct buf *b)
 
 /* An address that is not ASCII may stand in a header only if every host on the way knows RFC 6531; one that
  * does not would refuse the whole submission. The field is in the text of the mail all the same. */
+static const char *reply_of(const struct message *m, struct buf *b)
+{
+    struct buf_sink out;
+    buf_sink(&out, b);
+    if (m->reply_to == NULL || !expand(m, m->reply_to, &out.sink)) {
+        return NULL;
+    }
+    const char *address = only_address(b);
+    return address != NULL && is_ascii(address) ? address : NULL;
+}
+
 static void put_reply_to(const struct message *m, struct buf *head)
 {
     char memory[2 * MAIL_ADDRESS_MAX];
     struct buf b;
-    struct buf_sink out;
     buf_borrow(&b, memory, sizeof memory);
-    buf_sink(&out, &b);
-    if (expand(m, m->reply_to, &out.sink)) {
-        const char *address = only_address(&b);
-        if (address != NULL && is_ascii(address)) {
-            encode_header(head, "Reply-To", address);
-        }
+    const char *address = reply_of(m, &b);
+    if (address != NULL) {
+        encode_header(head, "Reply-To", address);
     }
+    explicit_bzero(memory, sizeof memory);
+}
+
+void mime_display(const struct message *m, struct buf *out)
+{
+    char memory[2 * MAIL_ADDRESS_MAX];
+    struct title t;
+    struct buf b;
+    buf_borrow(&b, memory, sizeof memory);
+    buf_fmt(out, "Subject: %s\n", subject_of(m, &t));
+    const char *address = reply_of(m, &b);
+    if (address != NULL) {
+        buf_fmt(out, "Reply-To: %s\n", address);
+    }
+    explicit_bzero(&t, sizeof t);
     explicit_bzero(memory, sizeof memory);
 }
 
@@ -353,9 +382,7 @@ static void put_head(const struct message *m, struct buf *head)
     encode_header(head, "From", m->from);
     put_to(m, head, &line);
     put_subject(m, head);
-    if (m->reply_to != NULL) {
-        put_reply_to(m, head);
-    }
+    put_reply_to(m, head);
     buf_fmt(&line, "<%s.%" PRId64 "@%s>", m->ref, m->time, m->hostname);
     put_line(head, "Message-ID", &line);
     encode_header(head, "Auto-Submitted", "auto-generated"); /* RFC 3834: no vacation notices, please */
@@ -375,12 +402,18 @@ static bool flush(struct buf *head, struct sink *out)
     return ok;
 }
 
+/* RFC 9788 §2.1.2: by the parameter a mail program that shows the protected header knows to leave the display out. */
+static bool put_text_head(const struct message *m, struct buf *head, struct sink *out, const char *type)
+{
+    buf_fmt(head, "Content-Type: %s; charset=UTF-8%s\n", type,
+            m->display != NULL ? "; hp-legacy-display=\"1\"" : "");
+    buf_str(head, "Content-Transfer-Encoding: quoted-printable\n\n");
+    return flush(head, out);
+}
+
 static bool put_text_part(const struct message *m, struct buf *head, struct sink *out)
 {
-    encode_header(head, "Content-Type", "text/plain; charset=UTF-8");
-    encode_header(head, "Content-Transfer-Encoding", "quoted-printable");
-    buf_byte(head, '\n');
-    return flush(head, out) && letter_write(m, out);
+    return put_text_head(m, head, out, "text/plain") && letter_write(m, out);
 }
 
 /* The name in ASCII is for readers that do not know RFC 2231. It stands in Content-Type, as several of those
@@ -436,10 +469,7 @@ static bool put_alternative(const struct message *m, struct buf *head, struct si
     buf_fmt(head, "Content-Type: multipart/alternative;\n boundary=\"%s\"\n\n--%s\n", boundary, boundary);
     bool ok = put_text_part(m, head, out);
     buf_fmt(head, "\n--%s\n", boundary);
-    encode_header(head, "Content-Type", "text/html; charset=UTF-8");
-    encode_header(head, "Content-Transfer-Encoding", "quoted-printable");
-    buf_byte(head, '\n');
-    ok = ok && flush(head, out) && table_write(m, out);
+    ok = ok && put_text_head(m, head, out, "text/html") && table_write(m, out);
     buf_fmt(head, "\n--%s--\n", boundary);
     return ok && flush(head, out);
 }

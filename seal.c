@@ -109,9 +109,16 @@ static const br_prng_class random_class = {.context_size = sizeof(struct random)
 /* From here to smime_free() nothing but sealed bytes reaches out. */
 static bool compose_sealed(const struct smime_job *job, const struct message *m, struct sink *out)
 {
-    struct smime *smime = smime_new(job, out);
-    bool ok = smime != NULL && mime_compose(m, smime_sink(smime)) && smime_end(smime);
+    char memory[MIME_DISPLAY_SIZE];
+    struct buf display;
+    buf_borrow(&display, memory, sizeof memory);
+    mime_display(m, &display);
+    struct message inside = *m;
+    inside.display = buf_text(&display);
+    struct smime *smime = inside.display != NULL ? smime_new(job, out) : NULL;
+    bool ok = smime != NULL && mime_compose(&inside, smime_sink(smime)) && smime_end(smime);
     smime_free(smime);
+    explicit_bzero(memory, sizeof memory);
     return ok;
 }
 

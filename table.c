@@ -99,6 +99,19 @@ static void put_row(struct encode_qp *q, const struct field *f)
     put_line(q, "</td></tr>");
 }
 
+/* RFC 9788 §5.2.3. */
+static void put_display(struct encode_qp *q, const char *lines)
+{
+    put_text(q, "<div class=\"header-protection-legacy-display\"><pre>");
+    while (*lines != '\0') {
+        size_t len = strcspn(lines, "\n");
+        put_label(q, (struct span){lines, len});
+        put_text(q, "<br>");
+        lines += len + (lines[len] == '\n');
+    }
+    put_line(q, "</pre></div>");
+}
+
 static void put_footer(struct encode_qp *q, const struct message *m)
 {
     char memory[64];
@@ -123,6 +136,9 @@ bool table_write(const struct message *m, struct sink *out)
     put_text(&q, m->ref);
     put_line(&q, "</title></head>");
     put_line(&q, "<body style=\"font-family:sans-serif\">");
+    if (m->display != NULL) {
+        put_display(&q, m->display);
+    }
     put_line(&q, "<table cellpadding=\"6\" style=\"border-collapse:collapse\">");
     for (size_t i = 0; i < form_count(m->fields) && !q.failed; i++) {
         const struct field *f = form_field(m->fields, i);

@@ -63,7 +63,8 @@ def test_only_the_owner_can_read_the_mail(keys, who, profile):
         assert email.message_from_bytes(outside, policy=email.policy.default)["Subject"].startswith("order: ")
         inside = opened(path, *keys[who])
         assert inside["Subject"].startswith("Order ") and inside["Reply-To"] == "ada@example.com"
-        assert f"name: {MARKER}" in text_of(inside)
+        assert text_of(inside).startswith(f"Subject: {inside['Subject']}\nReply-To: ada@example.com\n\nname: {MARKER}\n")
+        assert inside.get_body(("plain",)).get_param("hp-legacy-display") == "1"
         assert [a.get_content() for a in inside.iter_attachments()] == [upload]
 
 

@@ -107,6 +107,12 @@ static void check_letter(const struct message *m)
     struct buf text;
     struct buf_sink s;
     size_t expected = 5; /* the footer, and the line before it */
+    if (m->display != NULL) {
+        expected++; /* the empty line below */
+        for (const char *at = m->display; (at = strchr(at, '\n')) != NULL; at++) {
+            expected++;
+        }
+    }
     for (size_t i = 0; i < form_count(m->fields); i++) {
         unsigned repaired = form_field(m->fields, i)->repaired;
         expected += 1U + (repaired & REPAIRED_CHARSET ? 1 : 0) + (repaired & REPAIRED_NUL ? 1 : 0);
@@ -138,6 +144,10 @@ static void check_table(const struct message *m)
         "</head>\n",
         "<body style=\"font-family:sans-serif\">\n",
         "<table cellpadding=\"6\" style=\"border-collapse:collapse\">\n",
+        "<div class=\"header-protection-legacy-display\">",
+        "<pre>",
+        "</pre>",
+        "</div>\n",
         "<tr style=\"border-top:1px solid #bbb\">",
         "<th scope=\"row\" align=\"left\" valign=\"top\">",
         "</th>\n",
@@ -340,12 +350,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .fields = read_form(data, size),
     };
     m.body = subject.len % 8;
+    struct buf display;
+    buf_init(&display, MIME_DISPLAY_SIZE);
+    if (reply_to.len % 2 == 1) {
+        mime_display(&m, &display);
+        m.display = buf_text(&display);
+        if (m.display == NULL || buf_text(&display)[0] != 'S') {
+            fail("the display is not there", &display);
+        }
+    }
     check_letter(&m);
     check_table(&m);
     check_csv(&m);
     check_json(&m);
     check_message(&m);
     form_free(m.fields);
+    buf_free(&display);
     buf_free(&subject);
     buf_free(&reply_to);
     return 0;

@@ -412,6 +412,51 @@ static void test_html_is_an_alternative_before_the_attachments(void **state)
     assert_in_order(compose(), all, COUNT(all));
 }
 
+static void test_the_text_of_a_sealed_mail_begins_with_what_its_outer_header_does_not_tell(void **state)
+{
+    (void)state;
+    message.subject = "Order from {name}";
+    message.reply_to = "{email}";
+    add("name", "Ada\nReply-To: <b>&");
+    add("email", "ada@example.org");
+    struct buf display;
+    buf_init(&display, MIME_DISPLAY_SIZE);
+    mime_display(&message, &display);
+    message.display = buf_text(&display);
+    assert_string_equal(message.display,
+                        "Subject: Order from Ada Reply-To: <b>&\nReply-To: ada@example.org\n");
+    const char *text = compose();
+    assert_non_null(strstr(text, "\nContent-Type: text/plain; charset=UTF-8; hp-legacy-display=\"1\"\n"));
+    assert_non_null(
+        strstr(text, "\n\nSubject: Order from Ada Reply-To: <b>&\nReply-To: ada@example.org\n\nname:\n"));
+    message.body = BODY_HTML;
+    text = compose();
+    assert_non_null(strstr(text, "\nContent-Type: text/html; charset=UTF-8; hp-legacy-display=\"1\"\n"));
+    assert_non_null(strstr(text, "<pre>Subject"));
+    buf_free(&display);
+}
+
+static void test_the_longest_subject_and_address_fit_the_display(void **state)
+{
+    (void)state;
+    message.subject = "{name}";
+    message.reply_to = "{email}";
+    struct field *name = add("name", "");
+    for (size_t i = 0; i < 300; i++) {
+        buf_str(&name->value, "\xF0\x9F\xA5\x90");
+    }
+    struct field *address = add("email", "a@");
+    while (address->value.len < MAIL_ADDRESS_MAX - 2) {
+        buf_str(&address->value, address->value.len % 60 == 59 ? "." : "b");
+    }
+    struct buf display;
+    buf_init(&display, MIME_DISPLAY_SIZE);
+    mime_display(&message, &display);
+    assert_non_null(buf_text(&display));
+    assert_non_null(strstr(buf_text(&display), "\nReply-To: a@bbb"));
+    buf_free(&display);
+}
+
 static void test_hidden_fields_are_in_no_part(void **state)
 {
     (void)state;
@@ -629,6 +674,8 @@ int main(void)
         TEST(test_a_cut_reply_address_is_none),
         TEST(test_html_is_an_alternative_before_the_attachments),
         TEST(test_hidden_fields_are_in_no_part),
+        TEST(test_the_text_of_a_sealed_mail_begins_with_what_its_outer_header_does_not_tell),
+        TEST(test_the_longest_subject_and_address_fit_the_display),
         TEST(test_subject_is_one_line_without_blanks_around),
         TEST(test_subject_shows_an_encoded_word_as_it_was_typed),
         TEST(test_subject_is_cut_at_a_character),

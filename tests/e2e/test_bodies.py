@@ -34,6 +34,7 @@ def delivered(bridge, kind, body):
 
 
 def nothing_is_stored(bridge, kind, body, status=400):
+    bridge.wait_until(lambda: bridge.queue() == [], "delivery of what came before")
     before = len(bridge.mail_files())
     answer = post(bridge, kind, body)
     assert answer[0] == status and b"Nothing was stored and nothing was sent." in answer[2]

@@ -65,9 +65,23 @@ def send(firefox):
     firefox.press(Keys.ENTER)
 
 
-def heading(firefox):
-    found = firefox.find("h1")
+def text(firefox, selector):
+    """None while there is no such element, as between two pages."""
+    found = firefox.find(selector)
     return found and found.text
+
+
+def has(firefox, selector, value):
+    found = firefox.find(selector)
+    return found and found.property("value") == value
+
+
+def heading(firefox):
+    return text(firefox, "h1")
+
+
+def receipt_page(firefox):
+    return receipt_in(firefox.wait_for(lambda f: heading(f) == "Thank you" and text(f, "main"), "receipt"))
 
 
 def fill_in_everything(firefox, files=()):
@@ -94,9 +108,9 @@ def test_a_form_of_every_control_is_filled_in_by_keyboard(firefox, shop, tmp_pat
         fill_in_everything(firefox, files)
         send(firefox)
         firefox.wait_for(lambda f: f.all(".receipt, .formbridge-receipt"), "receipt")
-        text = firefox.find("body").text
+        page = firefox.find("body").text
     assert (firefox.url == url) == (script == "ours"), "the script alone shows it in place"
-    mail = shop.mail(receipt_in(text))
+    mail = shop.mail(receipt_in(page))
     assert fields_of(mail) == TYPED
     assert [(name, content) for name, _, content in uploads_of(mail)] == [(f.name, f.read_bytes()) for f in files]
 
@@ -114,10 +128,9 @@ def test_the_back_button_after_an_error_keeps_what_was_typed(firefox, shop, form
         firefox.wait_for(lambda f: f.url != url and heading(f) == title, title)
         assert shop.mail_files() == []
         if form == "order":
-            assert firefox.find("[name=message]").property("value") == LONG, "the page asks again with everything in it"
+            firefox.wait_for(lambda f: has(f, "[name=message]", LONG), "question with everything in it")
         firefox.back()
-        firefox.wait_for(lambda f: f.url == url, "form")
-        assert firefox.find("textarea").property("value") == LONG
+        firefox.wait_for(lambda f: f.url == url and has(f, "textarea", LONG), "form with what was typed")
 
 
 def test_what_the_page_asks_again_is_sent_by_keyboard(firefox, shop):
@@ -139,15 +152,13 @@ def test_what_the_page_asks_again_is_sent_by_keyboard(firefox, shop):
 def test_a_reload_of_the_receipt_is_no_second_mail(firefox, shop):
     firefox.get(shop.site.form(action(shop, "once"), '<input name="name" value="Ada">', script=False))
     send(firefox)
-    firefox.wait_for(lambda f: heading(f) == "Thank you", "receipt")
-    receipt = receipt_in(firefox.find("main").text)
+    receipt = receipt_page(firefox)
     with firefox.chrome():
         firefox.script("BrowserCommands.reload()")
     firefox.wait_for(lambda f: f.command("WebDriver:GetAlertText"), "question whether to send it again")
     firefox.command("WebDriver:AcceptAlert")
     shop.wait_for_log(f"repeat of {receipt}")
-    firefox.wait_for(lambda f: heading(f) == "Thank you", "receipt")
-    assert receipt_in(firefox.find("main").text) == receipt and len(shop.mails(1)) == 1
+    assert receipt_page(firefox) == receipt and len(shop.mails(1)) == 1
 
 
 # ---- the script ----------------------------------------------------------------------------------------------
@@ -200,8 +211,7 @@ def submit(firefox, shop, enctype, charset, pairs, files=()):
     arguments = json.dumps([action(shop, "vectors"), enctype, charset, [n for n, _ in pairs], [v for _, v in pairs],
                             list(files), base64.b64encode(CONTENT).decode()])
     firefox.script(f"(function() {{{SUBMIT}}}).apply(window, JSON.parse(arguments[0]))", arguments)
-    firefox.wait_for(lambda f: f.title.startswith("Thank you"), "receipt")
-    return shop.mail(receipt_in(firefox.find("main").text))
+    return shop.mail(receipt_page(firefox))
 
 
 @pytest.mark.parametrize("charset", CHARSETS)

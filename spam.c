@@ -171,7 +171,7 @@ static bool is_markup(const unsigned char *here, size_t len)
         return false;
     }
     for (size_t i = 3; i < len && i < TAG_REACH && here[i] != '>'; i++) {
-        if (same(here + i, len - i, "href")) {
+        if ((here[i] == 'h' || here[i] == 'H') && same(here + i, len - i, "href")) {
             return true;
         }
     }

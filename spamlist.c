@@ -234,20 +234,13 @@ struct spamlist *spamlist_load(char *const *words, size_t count, const char *pat
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* Is the text at its start this entry, and does a word end there? */
-static bool begins_with(const char *text, const char *entry)
+/* The first entry from low on that does not sort before these words. */
+static size_t first_with(const struct spamlist *l, size_t low, const char *words, size_t len)
 {
-    size_t len = strlen(entry);
-    return strncmp(text, entry, len) == 0 && (text[len] == ' ' || text[len] == '\0');
-}
-
-/* The first entry whose first word is not before this word. */
-static size_t first_with(const struct spamlist *l, const char *word, size_t len)
-{
-    size_t low = 0, high = l->count;
+    size_t high = l->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (strncmp(l->entries[middle], word, len) < 0) {
+        if (strncmp(l->entries[middle], words, len) < 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -268,18 +261,30 @@ static void note(size_t found[], size_t *count, size_t max, size_t entry)
     }
 }
 
+/* Notes the entries that the text begins with: of one word, of its first two, and so on for as long as an entry begins
+ * so. Each step is a binary search, so that it does not matter how many have the same first words. */
+static void find_here(const struct spamlist *l, const char *text, size_t found[], size_t *count, size_t max)
+{
+    size_t entry = 0, len = strcspn(text, " ");
+    for (;;) {
+        entry = first_with(l, entry, text, len);
+        if (entry < l->count && strncmp(l->entries[entry], text, len) == 0 &&
+            l->entries[entry][len] == '\0') {
+            note(found, count, max, entry++); /* the longer ones follow */
+        }
+        if (entry == l->count || strncmp(l->entries[entry], text, len) != 0 ||
+            l->entries[entry][len] != ' ' || text[len] == '\0') {
+            return;
+        }
+        len += 1 + strcspn(text + len + 1, " ");
+    }
+}
+
 void spamlist_find(const struct spamlist *l, const char *folded, size_t found[], size_t *count, size_t max)
 {
     for (const char *at = folded; *at != '\0' && *count < max;) {
-        size_t len = strcspn(at, " ");
-        for (size_t i = first_with(l, at, len); i < l->count && strncmp(l->entries[i], at, len) == 0; i++) {
-            if (begins_with(at, l->entries[i])) {
-                note(found, count, max, i);
-            } else if (l->entries[i][len] != ' ' && l->entries[i][len] != '\0') {
-                break; /* a longer word: those with this first word are over */
-            }
-        }
-        at += len;
+        find_here(l, at, found, count, max);
+        at += strcspn(at, " ");
         at += *at == ' ';
     }
 }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -294,6 +295,7 @@ static void words_are_found_whole_in_any_case_and_script(void **state)
          "asino",
          3},
         {"Buy    \r\n\tNow!", 3},
+        {"buy buy now", 3},
         {"buy it now", 0},
         {"Buy", 0},
         {"now buy", 0},
@@ -350,6 +352,31 @@ static void a_list_has_an_end(void **state)
     size_t found[2], count = 0;
     spamlist_find(l, "w4999 w w5000 w0 w1", found, &count, COUNT(found));
     assert_int_equal(count, 2);
+    spamlist_free(l);
+}
+
+/* Walking over all of them at each word takes seconds for one post. */
+static void many_phrases_may_begin_alike(void **state)
+{
+    (void)state;
+    struct spamlist *l = spamlist_new();
+    struct buf text;
+    char phrase[32];
+    buf_init(&text, SPAM_READ_MAX + 100);
+    for (unsigned i = 0; i < 5000; i++) {
+        text_fmt(phrase, sizeof phrase, "buy thing%u", i);
+        assert_null(spamlist_add(l, phrase, strlen(phrase)));
+    }
+    while (text.len < SPAM_READ_MAX) {
+        buf_str(&text, "buy ");
+    }
+    buf_str(&text, "thing4999 buy thing1x buy thing1 thing2");
+    size_t found[3], count = 0;
+    clock_t start = clock();
+    spamlist_find(l, buf_text(&text), found, &count, COUNT(found));
+    assert_true(clock() - start < CLOCKS_PER_SEC);
+    assert_int_equal(count, 2);
+    buf_free(&text);
     spamlist_free(l);
 }
 
@@ -437,6 +464,7 @@ int main(void)
         cmocka_unit_test_setup(words_are_found_whole_in_any_case_and_script, setup),
         cmocka_unit_test_setup(entries_that_find_nothing_are_refused, setup),
         cmocka_unit_test_setup(a_list_has_an_end, setup),
+        cmocka_unit_test_setup(many_phrases_may_begin_alike, setup),
         cmocka_unit_test_setup(signs_add_up_and_the_heaviest_class_is_named, setup),
         cmocka_unit_test_setup(all_signs_at_once_fit_into_the_reasons, setup),
         cmocka_unit_test_setup(nothing_is_judged_when_it_is_off, setup),

@@ -377,6 +377,20 @@ static void make_policy(struct reader *r, char *const *origins, size_t count)
     buf_free(&sites);
 }
 
+/* Line ends become LF, as a browser reads them before it takes the hash of a <style>. Returns the length. */
+static size_t copy_lines(char *out, const char *in, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (in[i] != '\r') {
+            out[n++] = in[i];
+        } else if (i + 1 == len || in[i + 1] != '\n') {
+            out[n++] = '\n';
+        }
+    }
+    return n;
+}
+
 struct template *template_parse(enum template_kind kind, const char *name, const void *bytes, size_t len,
                                 char *const *origins, size_t origin_count, struct buf *errors)
 {
@@ -385,20 +399,18 @@ struct template *template_parse(enum template_kind kind, const char *name, const
         buf_fmt(errors, "%s: out of memory\n", name);
         return NULL;
     }
-    if (len > 0) {
-        memcpy(t->text, bytes, len);
-    }
+    size_t copied = copy_lines(t->text, bytes, len);
     struct reader r = {.kind = kind,
                        .name = name,
                        .errors = errors,
                        .at = t->text,
-                       .end = t->text + len,
+                       .end = t->text + copied,
                        .run = t->text,
                        .line = 1,
                        .origins = origin_count > 0,
                        .t = t};
     buf_init(&r.hashes, POLICY_MAX);
-    if (!charset_is_utf8(bytes, len) || memchr(t->text, '\0', len) != NULL) {
+    if (!charset_is_utf8(bytes, len) || memchr(t->text, '\0', copied) != NULL) {
         mistake(&r, "this is not text in UTF-8: save it as UTF-8");
     } else {
         read_all(&r);

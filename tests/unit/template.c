@@ -156,6 +156,26 @@ static void policy_is(const char *text, size_t count, const char *policy)
     template_free(t);
 }
 
+/* The hash is the browser's, which has made LF of them. */
+static void line_ends_of_any_kind_make_the_same_page(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"<style>\na{}\n</style>\n{{receipt}}\n",
+                                        "<style>\r\na{}\r\n</style>\r\n{{receipt}}\r\n",
+                                        "<style>\ra{}\r</style>\r{{receipt}}\r"};
+    struct template *first = parse(TEMPLATE_RECEIPT, texts[0], 0);
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct template *t = parse(TEMPLATE_RECEIPT, texts[i], 0);
+        buf_clear(&out);
+        template_write(&out, t, put_number, "#");
+        assert_string_equal(buf_text(&out), "<style>\na{}\n</style>\n[#8]\n");
+        assert_string_equal(template_policy(t), template_policy(first));
+        template_free(t);
+    }
+    template_free(first);
+    refuses(TEMPLATE_RECEIPT, "a\r\n\rb{{no}}{{receipt}}", "3: \"no\" is no placeholder");
+}
+
 static void the_policy_allows_what_the_template_brings_and_the_sites_pictures(void **state)
 {
     (void)state;
@@ -203,6 +223,7 @@ int main(void)
         TEST(each_mistake_is_said_by_its_line),
         TEST(a_nul_is_no_text),
         TEST(the_site_must_be_known_to_lead_back_to_it),
+        TEST(line_ends_of_any_kind_make_the_same_page),
         TEST(the_policy_allows_what_the_template_brings_and_the_sites_pictures),
         TEST(too_much_is_a_mistake_too),
     };

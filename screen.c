@@ -31,11 +31,13 @@ bool screen_token(struct http_request *r)
 {
     struct buf *page;
     r->json = true;
+    /* A page of the same origin sends none with a GET, whatever the form asks of a post. */
+    if (request_header(r, "Origin") != NULL && !cors_allow(r)) {
+        return cors_refuse(r);
+    }
+    /* After that, so that a script can read the answer, and asks no more. */
     if (r->form->token == TOKEN_OFF) {
         return request_refuse(r, 404, NULL);
-    }
-    if (!cors_allow(r)) {
-        return cors_refuse(r);
     }
     if (!make_token(r, time(NULL)) || (page = request_new_page()) == NULL) {
         return request_refuse_for_now(r);

@@ -44,6 +44,7 @@ def forms(tmp_path_factory):
         "hard": {"proof_bits": "4", "min_time": "0", "token": "required", "spam": "refuse"},
         "off": {"spam": "off", "token": "off"},
         "strict": {"spam_score": "2", "max_links": "0", "min_time": "0", "token": "off"},
+        "same": {"missing_origin": "refuse", "origins": ORIGIN},
         "inbox": {"junk": "none"},
         "folder": {"junk": ".Mail.Spam"},
     }
@@ -192,8 +193,16 @@ def test_a_script_gets_a_token_where_the_form_may_be_sent_from(forms):
     assert token(forms) != token(forms)
 
 
+def test_a_page_of_the_same_origin_gets_a_token_though_a_get_of_its_has_no_origin(forms):
+    assert forms.post([("name", "Ada")], form="same")[0] == 403
+    assert token(forms, "same") and get(forms, "/f/same/token")[0] == 200
+    assert get(forms, "/f/same/token", {"Origin": "null"})[0] == 403
+
+
 def test_where_there_is_no_token_to_be_had(forms):
     assert get(forms, "/f/off/token")[0] == 404
+    status, headers, _ = get(forms, "/f/off/token", {"Origin": ORIGIN})
+    assert status == 404 and headers["Access-Control-Allow-Origin"] == ORIGIN, "a script can read it and asks no more"
     assert get(forms, "/f/nobody/token")[0] == 404
     assert get(forms, "/f/order/tokens")[0] == 404
     status, headers, _ = get(forms, "/f/order/token", method="POST")

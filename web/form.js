@@ -41,10 +41,7 @@
         s.ready = 0;
         for (const name of ['_token', '_proof']) s[name]?.remove();
     };
-    const renew = s => {
-        dropToken(s);
-        hide(s, '_nonce', [...crypto.getRandomValues(new Uint32Array(4))].join('-'));
-    };
+    const renew = s => hide(s, '_nonce', [...crypto.getRandomValues(new Uint32Array(4))].join('-'));
 
     // ---- token and proof of work
 
@@ -65,6 +62,7 @@
             if (!answer.ok) return;
             const {token, bits, min_time} = await answer.json(), due = Date.now() + 1e3 * min_time;
             hide(s, '_token', token);
+            s.stale = Date.now() + 8e7;
             if (bits) hide(s, '_proof', await prove(token, bits));
             await new Promise(done => setTimeout(done, due - Date.now()));
         } catch {
@@ -132,6 +130,7 @@
             s.failed = true;
         }
         if (answer.ok) {
+            dropToken(s);
             renew(s);
             if (answer.next) location.assign(answer.next);
             else thank(s, answer.id);
@@ -151,6 +150,8 @@
         for (const undo of s.marks.splice(0)) undo();
         s.form.append(status);
         busy(true);
+        // A token is good for a day, and a page may be open for longer.
+        if (Date.now() > s.stale) dropToken(s);
         await prepare(s);
         const body = encode(s.form, button), request = new XMLHttpRequest();
         request.open('POST', endpoint);

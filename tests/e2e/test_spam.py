@@ -547,12 +547,28 @@ def test_the_script_of_the_form_brings_token_and_proof(tmp_path):
             mail = b.mail(receipt_in(appears(browser, ".formbridge-receipt").text))
             assert mail["X-Spam-Score"] is None and fields_of(mail) == [("name", "Ada")]
 
+            # Who types for longer than min_time does not wait: the token of the first key is the one that is sent, but
+            # for one that is too old.
+            for days in (0, 1):
+                browser.get(site.form(action, '<input name="name">'))
+                tab_to(browser, "name")
+                press(browser, "Bob")
+                wait_for(browser, lambda _: browser.find_elements("css selector", "[name=_proof]"))
+                first = find(browser, "[name=_token]").get_attribute("value")
+                time.sleep(1.1)
+                browser.execute_script(f"const now = Date.now() + {days} * 864e5; Date.now = () => now;"
+                                       "const send = XMLHttpRequest.prototype.send; XMLHttpRequest.prototype.send = "
+                                       "function (body) { window.sent = String(body); send.call(this, body) }")
+                press(browser, Keys.ENTER)
+                appears(browser, ".formbridge-receipt")
+                assert (f"_token={first}&" in browser.execute_script("return window.sent")) == (days == 0)
+
             # Without the script the page says that it was refused, and nothing is stored.
             browser.get(site.form(action, '<input name="name">', script=False))
             tab_to(browser, "name")
             press(browser, "Grace", Keys.ENTER)
             wait_for(browser, lambda _: "Not sent" in browser.title)
-            assert find(browser, "[name=name]").get_attribute("value") == "Grace" and len(stored(b)) == 1
+            assert find(browser, "[name=name]").get_attribute("value") == "Grace" and len(stored(b)) == 3
             shot(browser, "refused-as-spam")
 
 

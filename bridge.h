@@ -627,6 +627,8 @@ struct
 /* The bits that stand for one word of `dialect` or of `controls`; "none" is 0. false: no such word. */
 bool control_dialect(const char *word, unsigned *bit);
 bool control_word(const char *word, unsigned *bit);
+/* Does a dialect keep a field of this name out of the mail? */
+bool control_leaves_out(const char *field, unsigned spoken);
 /* Reads the controls of the dialects spoken, those of honoured alone, hides what the owner has no use for, and
  * puts the fields in the order that `sort` asks for. To be freed with control_free(). */
 void control_read(struct form *fields, unsigned spoken, unsigned honoured, struct control *c);

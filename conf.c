@@ -230,6 +230,21 @@ static void finish_spam(struct confread *r, const struct conf *c, const struct c
     }
 }
 
+/* What people fill in and nobody would ever see. */
+static void check_fields(struct confread *r, const struct confread_section *s, const struct form_conf *f,
+                         const char *key, char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (control_leaves_out(names[i], f->dialect)) {
+            confread_mistake(
+                r, line_of(s, key, NULL),
+                "%s: dialect has %s for a control field, which stays out of the mail: give the field "
+                "another name, or the form another dialect",
+                key, names[i]);
+        }
+    }
+}
+
 static void finish_form(struct confread *r, const struct conf *c, const struct confread_section *s,
                         struct form_conf *f)
 {
@@ -244,6 +259,8 @@ static void finish_form(struct confread *r, const struct conf *c, const struct c
         confread_mistake(r, line_of(s, "sign_cert", NULL),
                          "sign_cert signs what is encrypted: add encrypt_to or remove this");
     }
+    check_fields(r, s, f, "required", f->required, f->required_count);
+    check_fields(r, s, f, "order", f->order, f->order_count);
     finish_spam(r, c, s, f);
     if (f->max_body == 0) {
         f->max_body = c->max_body;

@@ -129,6 +129,28 @@ static void check_accept(struct confread *r, const struct confread_section *s, c
     }
 }
 
+/* The form must not hide what the section is about. */
+static void check_form(struct confread *r, const struct confread_section *s, const struct rule *rule,
+                       const struct form_conf *f)
+{
+    if (rule->type != FIELD_FILE && control_leaves_out(rule->name, f->dialect)) {
+        confread_mistake(
+            r, s->line,
+            "[field %s]: dialect of the form has %s for a control field, which stays out of the mail: "
+            "give the field another name, or the form another dialect",
+            s->name, rule->name);
+    }
+    for (size_t i = 0; i < f->honeypot_count && rule->required; i++) {
+        if (strcmp(f->honeypots[i], rule->name) == 0) {
+            confread_mistake(
+                r, line_of(s, "required"),
+                "required: %s is a honeypot of the form, and people leave those empty: remove this, "
+                "or take it out of honeypot",
+                rule->name);
+        }
+    }
+}
+
 /* ---- which field of which form --------------------------------------------------------------- */
 
 static struct form_conf *find_form(const struct conf *c, const char *name, size_t len)
@@ -202,6 +224,7 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
                          s->name, other->line);
         return;
     }
+    check_form(r, s, rule, f);
     *end_of(f) = rule;
 }
 

@@ -156,6 +156,21 @@ bool control_word(const char *word, unsigned *bit)
     return false;
 }
 
+static bool stays_in_mail(unsigned what)
+{
+    return what == CONTROL_SUBJECT || what == CONTROL_REPLYTO || what == ADDRESS;
+}
+
+bool control_leaves_out(const char *field, unsigned spoken)
+{
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if ((names[i].dialects & spoken) != 0 && strcmp(names[i].name, field) == 0) {
+            return !stays_in_mail(names[i].what);
+        }
+    }
+    return false;
+}
+
 /* ---- lists of names: "a, b, c" --------------------------------------------------------------- */
 
 static bool is_blank(char c)
@@ -365,7 +380,7 @@ void control_read(struct form *fields, unsigned spoken, unsigned honoured, struc
     for (size_t i = 0; i < form_count(fields); i++) {
         struct field *f = form_field(fields, i);
         const struct name *n = f->file ? NULL : find_name(f, spoken);
-        if (n != NULL && n->what != CONTROL_SUBJECT && n->what != CONTROL_REPLYTO && n->what != ADDRESS) {
+        if (n != NULL && !stays_in_mail(n->what)) {
             f->hidden = true;
         }
     }

@@ -364,6 +364,13 @@ static void mistakes_are_told_by_line(void **state)
         {"[field order x]\nmax_files = 2\npattern = a\n", 11, "pattern means nothing with type = file"},
         {"attach = json xml\n", 9, "\"xml\" is neither json nor csv"},
         {"order = a b a\n", 9, "\"a\" is there twice"},
+        {"dialect = formmail\nrequired = name title\n", 10,
+         "required: dialect has title for a control field"},
+        {"order = a _next\n", 9, "order: dialect has _next for a control field"},
+        {"dialect = formmail\n[field order title]\nlabel = T\n", 10,
+         "[field order title]: dialect of the form has"},
+        {"honeypot = website\n[field order website]\nrequired = yes\n", 11,
+         "required: website is a honeypot"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char config[2048], line[32];
@@ -379,6 +386,14 @@ static void mistakes_are_told_by_line(void **state)
         }
         buf_free(&errors);
     }
+}
+
+static void a_field_may_have_the_name_of_a_control_that_means_nothing_or_stays_in_the_mail(void **state)
+{
+    (void)state;
+    configured("dialect = none\nrequired = title _next\n");
+    configured("required = title\norder = _replyto subject\n[field order title]\nlabel = T\n");
+    configured("dialect = formmail\nrequired = email subject\n[field order title]\ntype = file\n");
 }
 
 static void a_name_that_cannot_stand_in_the_header_has_a_key(void **state)
@@ -466,6 +481,7 @@ int main(void)
         TEST(without_keys_nothing_changes),
         TEST(a_sample_is_right_by_its_rule),
         TEST(mistakes_are_told_by_line),
+        TEST(a_field_may_have_the_name_of_a_control_that_means_nothing_or_stays_in_the_mail),
         TEST(a_name_that_cannot_stand_in_the_header_has_a_key),
         TEST(the_page_has_the_input_for_each_type),
         TEST(what_was_typed_stays_though_the_input_would_not_show_it),

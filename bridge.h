@@ -1650,7 +1650,7 @@ void widget_write(struct buf *out, const struct widget *w);
 /* ---- page.c, page_json.c: the HTML and JSON that people and scripts get (pure) ----------------
  *
  * Every function appends a complete document in UTF-8. One that does not fit into PAGE_MAX or its memory
- * leaves buf_ok() false: the caller then answers in plain text. Visitor text is escaped here. A page posts to
+ * leaves buf_ok() false: the caller then ends the connection. Visitor text is escaped here. A page posts to
  * /f/NAME of its own host, so that origin is one to accept for every form. */
 
 enum {

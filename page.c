@@ -237,6 +237,7 @@ void page_about(struct buf *out, const struct page_style *s, const struct conf *
 enum {
     REFILL_MAX = 64 * 1024, /* more text than this is not sent back */
     FIELD_COST = 128,       /* what a field counts beside its text, for the markup around it */
+    CHOICE_COST = 4,        /* and for each choice of a list, which few pages have more than once */
 };
 
 struct refill {
@@ -504,12 +505,14 @@ static void put_summary(const struct refill *r, bool linked)
     buf_str(r->out, "</ul>\n</div>\n");
 }
 
-static bool fits(struct form *typed)
+static bool fits(const struct form_conf *f, struct form *typed)
 {
     size_t left = REFILL_MAX;
     for (size_t i = 0; i < form_count(typed); i++) {
         const struct field *field = form_field(typed, i);
+        const struct rule *rule = conf_rule(f, span_of(&field->name));
         size_t cost = FIELD_COST + field->name.len + (field->file ? field->filename.len : field->value.len);
+        cost += rule != NULL ? rule->choice_count * CHOICE_COST : 0;
         if (cost > left) {
             return false;
         }
@@ -520,7 +523,7 @@ static bool fits(struct form *typed)
 
 static void put_again(const struct refill *r, enum frame_mark mark, enum word title, enum word lead)
 {
-    bool again = fits(r->typed);
+    bool again = fits(r->style->form, r->typed);
     const struct view v = {.style = r->style,
                            .title = say(r, title),
                            .message = say(r, again ? lead : W_INVALID_LOST),

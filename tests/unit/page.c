@@ -459,6 +459,30 @@ static void the_largest_form_fits_into_a_page(void **state)
     assert_true(has("<form"));
 }
 
+/* A list of choices is much markup for a field without text. */
+static void the_longest_lists_fit_into_a_page(void **state)
+{
+    (void)state;
+    static char *choices[98]; /* what a line of the config holds */
+    static const char *pairs[2 * 500 + 1];
+    for (size_t i = 0; i < COUNT(choices); i++) {
+        choices[i] = "&";
+    }
+    struct rule rule = {
+        .name = "a", .type = FIELD_CHOICE, .choices = choices, .choice_count = COUNT(choices)};
+    struct form_conf f = *style.form;
+    const struct page_style listed = {.language = LANGUAGE_EN, .form = &f};
+    f.rules = &rule;
+    for (size_t count = 1; count <= 500; count++) {
+        pairs[2 * count - 2] = pairs[2 * count - 1] = "a";
+        struct form *typed_form = typed(pairs);
+        buf_clear(&out);
+        page_invalid(&out, &listed, typed_form, &name_missing, 1);
+        assert_true(buf_ok(&out));
+        form_free(typed_form);
+    }
+}
+
 static void a_page_that_does_not_fit_fails_at_every_length(void **state)
 {
     (void)state;
@@ -578,6 +602,7 @@ int main(void)
         TEST(too_much_text_is_not_sent_back_and_the_visitor_is_told),
         TEST(too_many_fields_are_not_sent_back),
         TEST(the_largest_form_fits_into_a_page),
+        TEST(the_longest_lists_fit_into_a_page),
         TEST(a_page_that_does_not_fit_fails_at_every_length),
         TEST(a_refusal_as_spam_has_the_form_again_with_a_new_token_and_no_trap),
         TEST(a_token_is_told_to_scripts),

@@ -80,7 +80,7 @@ struct reader {
     struct buf *errors;
     const char *at, *end, *run; /* run: where the next piece begins */
     unsigned line;
-    bool wrong, origins;
+    bool wrong, origins, form; /* form: a <form> of the owner's is open */
     struct buf hashes;
     struct template *t;
 };
@@ -173,6 +173,10 @@ static void read_place(struct reader *r, enum place_in where)
         mistake(r, "{{%s}} can only stand between tags or in a quoted attribute", known[p].name);
     } else if (known[p].markup && where != IN_TEXT) {
         mistake(r, "{{%s}} is markup: it can only stand between tags", known[p].name);
+    } else if (p == PLACE_FIELDS && r->form) {
+        mistake(
+            r,
+            "{{fields}} is a form of its own, which browsers drop within another: put it outside of <form>");
     } else if (known[p].site && !r->origins) {
         mistake(r, "{{%s}} needs to know the site: set origins of the form, or remove it", known[p].name);
     } else {
@@ -288,6 +292,9 @@ static void read_tag(struct reader *r)
         } else {
             read_attribute(r);
         }
+    }
+    if (form_same(name, len, "form")) {
+        r->form = !closes;
     }
     if (r->at == r->end) {
         mistake(r, "a tag without \">\"");

@@ -102,6 +102,8 @@ static void anywhere_else_it_is_a_mistake(void **state)
     }
     refuses(TEMPLATE_INVALID, "<p class=\"{{errors}}\"></p>{{errors}}{{fields}}",
             "1: {{errors}} is markup: it can only stand between tags");
+    refuses(TEMPLATE_INVALID, "<form></form>\n<FORM action=x>{{fields}}</form>{{errors}}{{fields}}",
+            "2: {{fields}} is a form of its own");
     refuses(TEMPLATE_INVALID, "<textarea>{{fields}}</textarea>{{errors}}{{fields}}",
             "1: {{fields}} is markup: it can only stand between tags");
 }

@@ -32,14 +32,12 @@
 
     // ---- hidden fields
 
-    const hide = (s, name, value) => {
-        const e = s[name] ||= document.createElement('input');
-        Object.assign(e, {type: 'hidden', name, value});
-        s.form.append(e);
-    };
+    const hide = (s, name, value) =>
+        s.form.append(Object.assign(s[name] ||= document.createElement('input'), {type: 'hidden', name, value}));
     const dropToken = s => {
         s.ready = 0;
-        for (const name of ['_token', '_proof']) s[name]?.remove();
+        s._token?.remove();
+        s._proof?.remove();
     };
     const renew = s => hide(s, '_nonce', [...crypto.getRandomValues(new Uint32Array(4))].join('-'));
 
@@ -48,8 +46,8 @@
     // Finds n so that the SHA-256 of "token:n" begins with so many zero bits, a slice at a time.
     const prove = async (token, bits) => {
         for (let from = 0;; from += 256) {
-            const tries = [...Array(256).keys()].map(i => token + ':' + (from + i));
-            const hashes = await Promise.all(tries.map(t => crypto.subtle.digest('SHA-256', new TextEncoder().encode(t))));
+            const hashes = await Promise.all([...Array(256).keys()].map(
+                i => crypto.subtle.digest('SHA-256', new TextEncoder().encode(token + ':' + (from + i)))));
             const found = hashes.findIndex(h => new DataView(h).getUint32() >>> (32 - bits) === 0);
             if (found >= 0) return from + found;
         }
@@ -115,12 +113,14 @@
 
     // ---- sending
 
-    // What the browser would send. Files travel only as multipart/form-data.
+    // What the browser would send, to the byte: a second try of its own is known as the same by that. Files travel only as
+    // multipart/form-data.
     const encode = (form, button) => {
-        const data = new FormData(form);
-        if (button?.name) data.append(button.name, button.value);
+        const data = new FormData(form, button);
+        // Before 2023 browsers did not take the button with it.
+        if (button?.name && button.type !== 'image' && !data.has(button.name)) data.append(button.name, button.value);
         return form.getAttribute('enctype') === 'multipart/form-data' ? data
-            : new URLSearchParams([...data].map(([k, v]) => [k, v.name ?? v]));
+            : new URLSearchParams([...data].map(p => p.map(v => (v.name ?? v).replace(/\r\n?|\n/g, '\r\n'))));
     };
     const take = (s, text) => {
         let answer = {};
@@ -135,7 +135,7 @@
             if (answer.next) location.assign(answer.next);
             else thank(s, answer.id);
         } else {
-            if (/TOKEN|PROOF|SPAM/.test(text)) dropToken(s);
+            if (/SPAM/.test(text)) dropToken(s);
             complain(s, answer.errors?.length ? answer.errors : [{message: answer.error || texts.failed}]);
         }
     };
@@ -153,7 +153,10 @@
         // A token is good for a day, and a page may be open for longer.
         if (Date.now() > s.stale) dropToken(s);
         await prepare(s);
+        // A button that rests would not be sent.
+        busy(false);
         const body = encode(s.form, button), request = new XMLHttpRequest();
+        busy(true);
         request.open('POST', endpoint);
         request.setRequestHeader('Accept', 'application/json');
         if (body instanceof FormData) {

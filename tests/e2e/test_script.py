@@ -297,6 +297,25 @@ def test_a_retry_is_the_same_submission(browser, told):
     assert "text/html" in told.posts[-1][0]["Accept"]
 
 
+@pytest.mark.parametrize("inside,attributes", [
+    ('<textarea name="text">two\nlines</textarea>', ""),
+    ('<textarea name="text">two\nlines</textarea><input type="file" name="photo">', MULTIPART),
+    ('<button name="do" value="order">Order</button><input name="name" value="Ada">', ""),
+    ('<input type="image" name="do" alt="Order"><input name="name" value="Ada">', ""),
+], ids=["lines", "multipart", "button", "image"])
+def test_what_the_browser_sends_again_by_itself_is_no_second_mail(browser, inside, attributes):
+    """The answer to the script was lost, so the visitor presses the button again, and the browser sends the form."""
+    with serving(Site()) as site, Bridge({"form order": {"origins": site.origin, "once_window": "10m", "required": None}}) as b:
+        browser.get(site.form(action(b), inside, attributes))
+        browser.execute_script("Object.defineProperty(XMLHttpRequest.prototype, 'responseText', {get() { return '' }})")
+        browser.find_element("css selector", "form button, form [type=image]").click()  # the first
+        appears(browser, "[role=alert]")
+        (mail,) = b.mails(1)
+        browser.find_element("css selector", "form button, form [type=image]").click()  # the first
+        wait_for(browser, lambda _: mail["X-Formbridge-Ref"] in browser.page_source)
+        assert "repeat of" in b.log() and len(b.mails()) == 1
+
+
 def test_a_correction_keeps_the_nonce_and_another_visit_has_another(browser, told):
     nonces = []
     for _ in range(2):
@@ -329,7 +348,7 @@ def test_a_token_is_fetched_and_proved_and_not_used_too_soon(browser, told):
 def test_a_refused_token_is_replaced_for_the_next_try(browser, told):
     told.pages["/f/order/token"] = json.dumps({"token": "old", "bits": 0, "min_time": 0})
     browser.get(told.form(told.action, '<input name="name" value="Ada">'))
-    told.answers[:] = [{"error": "Too late.", "errors": [{"code": "TOKEN_EXPIRED", "message": "Too late."}]}, OK]
+    told.answers[:] = [{"error": "Too late.", "errors": [{"code": "SPAM_REFUSED", "message": "Too late."}]}, OK]
     send(browser)
     appears(browser, "[role=alert]")
     told.pages["/f/order/token"] = json.dumps({"token": "new", "bits": 0, "min_time": 0})

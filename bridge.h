@@ -1404,9 +1404,44 @@ void confread_mistake(struct confread *r, unsigned line, const char *fmt, ...) P
 /* Appends every mistake by line. false if there was one, running out of memory included. */
 bool confread_report(struct confread *r, struct buf *errors);
 
-/* ---- confkeys.c: every key of the config, and what its text does (pure) ---------------------- */
+/* ---- confset.c: what the text of a key means (pure) ------------------------------------------- */
 
 struct conf;
+
+enum confset_kind { KEY_BRIDGE, KEY_FORM, KEY_FIELD, KEY_MAILHOST, KEY_PICKUP }; /* of section */
+
+struct confset { /* one key being given its meaning */
+    struct confread *r;
+    const struct conf *conf;
+    const struct confset_key *key;
+    unsigned line;
+    char *text;   /* may be kept and written into */
+    void *object; /* the struct of the section */
+};
+
+/* Sets the member of v->object that v->key is about, or reports what is wrong with v->text. */
+typedef void confset(struct confset *v);
+confset confset_addresses, confset_attach, confset_bars, confset_choice, confset_controls, confset_dialect,
+    confset_flag, confset_folder, confset_forms_at, confset_from, confset_host, confset_language,
+    confset_listen, confset_listen_local, confset_missing_origin, confset_mode, confset_names,
+    confset_networks, confset_number, confset_origins, confset_password, confset_path, confset_paths,
+    confset_pins, confset_profile, confset_rate, confset_redirects, confset_reply_to, confset_seconds,
+    confset_server, confset_size, confset_targets, confset_template, confset_text, confset_tls, confset_type,
+    confset_url, confset_user, confset_words;
+
+struct confset_key {
+    enum confset_kind kind;
+    const char *name;
+    confset *set;
+    size_t offset;       /* of its member in the struct of its section */
+    size_t extra;        /* size of that member; for a list, the offset of its count */
+    const char *def;     /* what stands for an absent key, as it would be written, */
+    const char *absent;  /* or in words. Both NULL: the key is required */
+    const char *meaning; /* in words, for messages */
+    const char *min, *max;
+};
+
+/* ---- confkeys.c: every key of the config (pure) ---------------------------------------------- */
 
 /* Reports a section and its keys where nothing of that name is known. */
 void confkeys_check(struct confread *r, const struct confread_section *s);

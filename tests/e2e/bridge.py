@@ -255,8 +255,10 @@ def text_of(mail):
 
 def fields_of(mail):
     """What the text part says was sent, in order: pairs of label and value."""
-    fields = []
-    for line in text_of(mail).split("\n"):
+    fields, text = [], text_of(mail)
+    if mail.get_body(("plain",)).get_param("hp-legacy-display"):  # RFC 9788: subject and reply address of a sealed mail
+        text = text.split("\n\n", 1)[1]
+    for line in text.split("\n"):
         if line == "":
             break  # the footer follows
         if line.startswith("  "):

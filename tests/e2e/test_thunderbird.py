@@ -1,9 +1,14 @@
 """The README's "Encrypted for the owner alone", once as an owner does it: the key goes into the real Thunderbird, the orders
-are collected from formbridge itself over POP3S, and opened."""
+are collected from formbridge itself over POP3S, or over IMAPS from Dovecot, and opened."""
 
 import json
+import os
+import pathlib
+import pwd
 import re
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 from cryptography import x509
@@ -11,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge import PROGRAM, Bridge, free_port, multipart, receipt_in
 from mailhosts import Certificate
+from test_dovecot import PASSWORD as IMAP_PASSWORD, USER, Dovecot
 from test_seal import EC, mail_certificate, openssl
 from thunderbird import Thunderbird
 
@@ -96,33 +102,40 @@ def alter(b, receipt):
 
 
 @pytest.fixture(scope="module")
-def orders(shop, world, tmp_path_factory):
-    """{form: (receipt, what Thunderbird shows)} of one order of each form, collected over POP3S."""
-    receipts = {section[5:]: order(shop, section[5:]) for section in shop.config if section.startswith("form ")}
-    alter(shop, receipts["altered"])
+def thunderbird(world, tmp_path_factory):
     with Thunderbird(tmp_path_factory.mktemp("thunderbird")) as t:
         t.trust(world.ca.pem())
         t.import_key(world.p12, world.password)
         t.import_key(world.curve_p12, "x")
-        t.account("pop3", "orders", PASSWORD, OWNER, shop.pop_port)
-        mails = t.fetch("orders", "pop3")
-        assert len(mails) == len(receipts)
-        yield {form: (receipt, *((subject, t.open(uri)) for subject, uri in mails if receipt in subject)) for form, receipt in receipts.items()}
+        yield t
 
 
-def text_of(orders, form):
-    """What it shows as text, with the receipt that belongs to it left out."""
-    receipt, (_, shown) = orders[form]
-    return shown["text"].replace(receipt, "REF")
+@pytest.fixture(scope="module")
+def orders(shop, thunderbird):
+    """{form: (receipt, what Thunderbird shows)} of one order of each form, collected over POP3S."""
+    receipts = {section[5:]: order(shop, section[5:]) for section in shop.config if section.startswith("form ")}
+    alter(shop, receipts["altered"])
+    thunderbird.account("pop3", "orders", PASSWORD, OWNER, shop.pop_port)
+    mails = thunderbird.fetch("orders", "pop3", len(receipts))
+    assert len(mails) == len(receipts)
+    return {form: (receipt, *((subject, thunderbird.open(uri)) for subject, uri in mails if receipt in subject))
+            for form, receipt in receipts.items()}
+
+
+def lines(shown, receipt):
+    """Of the text above the footer, with REF for the receipt."""
+    return shown["text"].replace(receipt, "REF").split("\n-- \n")[0].strip("\n").split("\n")
+
+
+LETTER = ["Subject: Order REF from Ada Müller", "Reply-To: ada@example.org", "",
+          "name: Ada Müller", "email: ada@example.org", "message:", "  Grüße, zwei", "    Zeilen 🥐",
+          f"(photo: attached, {len(PHOTO):,} bytes, Käse.jpg)"]
 
 
 def test_an_order_opens_with_the_key_that_formbridge_made_and_its_signature_is_good(orders):
     receipt, (_, shown) = orders["order"]
     assert (shown["encrypted"], shown["signed"], shown["signer"]) == (OPENS, GOOD, "The web site")
-    assert text_of(orders, "order").split("\n-- \n")[0].strip("\n").split("\n") == [
-        "Subject: Order REF from Ada Müller", "Reply-To: ada@example.org", "",
-        "name: Ada Müller", "email: ada@example.org", "message:", "  Grüße, zwei", "    Zeilen 🥐",
-        f"(photo: attached, {len(PHOTO):,} bytes, Käse.jpg)"]
+    assert lines(shown, receipt) == LETTER
     photo, record = shown["files"]
     assert photo == ("Käse.jpg", "image/jpeg", PHOTO)
     assert record[:2] == ("fields.json", "application/json") and json.loads(record[2])["receipt"] == receipt
@@ -145,7 +158,8 @@ def test_without_a_signature_none_is_claimed(orders, form):
 
 
 def test_the_table_is_what_is_shown_where_there_is_one(orders):
-    assert "name\tAda Müller\nemail\tada@example.org\n" in text_of(orders, "html")
+    _, (_, shown) = orders["html"]
+    assert "name\tAda Müller\nemail\tada@example.org\n" in shown["text"]
 
 
 @pytest.mark.parametrize("form", ["altered", "unknown"])
@@ -158,3 +172,38 @@ def test_an_altered_mail_and_a_signer_that_nobody_vouches_for_show_a_bad_signatu
 def test_without_the_key_nothing_is_shown(orders):
     _, (_, shown) = orders["other"]
     assert (shown["encrypted"], shown["text"]) == ("Decryption failed", "Thunderbird cannot decrypt this message")
+
+
+@pytest.fixture
+def dovecot(tmp_path_factory):
+    """Over an empty Maildir that an ordinary user owns where there is a choice."""
+    owner = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(prefix="formbridge-imap-") as path:
+        home = pathlib.Path(path)
+        home.chmod(0o755)
+        (home / "service").mkdir()
+        for part in ("new", "cur", "tmp"):
+            (home / "Maildir" / part).mkdir(parents=True)
+        for made in (home / "Maildir", *(home / "Maildir").iterdir()):
+            shutil.chown(made, owner)
+        server = Dovecot(home / "service", home / "Maildir", owner)
+        server.maildir, server.owner = home / "Maildir", owner
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def test_over_imap_it_is_the_same(shop, thunderbird, dovecot):
+    """A mail that formbridge delivered, in a Maildir that Dovecot serves."""
+    receipt = order(shop, "order")
+    (path,) = [p for p in shop.mail_files() if receipt in p.name]
+    shutil.chown(shutil.move(path, dovecot.maildir / "new"), dovecot.owner)
+    thunderbird.accept(dovecot.imaps, (dovecot.dir / "cert.pem").read_bytes())
+    thunderbird.account("imap", USER, IMAP_PASSWORD, OWNER, dovecot.imaps)
+    ((subject, uri),) = thunderbird.fetch(USER, "imap", 1)
+    shown = thunderbird.open(uri)
+    assert subject == f"order: {receipt}" and (shown["encrypted"], shown["signed"]) == (OPENS, GOOD)
+    assert lines(shown, receipt) == LETTER
+    assert shown["files"][0] == ("Käse.jpg", "image/jpeg", PHOTO)
+    assert dovecot.complaints() == []

@@ -9,6 +9,16 @@ START = """
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
 const certificates = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
 const done = arguments[arguments.length - 1];
+const until = async (condition, state) => {
+    for (let tries = 0; tries < 200; tries++) {
+        const result = condition();
+        if (result) {
+            return result;
+        }
+        await new Promise(done => setTimeout(done, 50));
+    }
+    throw new Error(`still ${state()}`);
+};
 (async ([...given]) => {
 """
 END = """
@@ -17,6 +27,11 @@ END = """
 
 # What the buttons Import of the certificate manager do.
 TRUST = "certificates.addCertFromBase64(given[0], 'C,C,');"
+# What the button Confirm Security Exception does.
+ACCEPT = """
+const service = Cc["@mozilla.org/security/certoverride;1"].getService(Ci.nsICertOverrideService);
+service.rememberValidityOverride("localhost", given[0], {}, certificates.constructX509FromBase64(given[1]), true);
+"""
 IMPORT = """
 const file = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
 file.initWithPath(given[0]);
@@ -34,40 +49,42 @@ account.addIdentity(identity);
 account.incomingServer = server;
 """
 
-# New mail of the account: pairs of subject in the list, and where the message is.
+# New mail of the account, once there are so many: pairs of subject in the list, and where the message is.
 FETCH = """
 const server = MailServices.accounts.findServer(given[0], "localhost", given[1]);
-const root = server.rootFolder;
-const status = await new Promise(done => {
-    const listener = {OnStartRunningUrl() {}, OnStopRunningUrl(url, status) { done(status); }};
-    if (given[1] == "pop3") {
-        MailServices.pop3.GetNewMail(window.msgWindow, listener, root.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox), server);
-    } else {
-        const inbox = root.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox) || root.getChildNamed("INBOX");
-        inbox.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(window.msgWindow, listener);
+let status;
+for (let tries = 0; tries < 100; tries++) { // a new account is busy with itself at first
+    const inbox = server.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
+    status = await new Promise(done => {
+        const listener = {OnStartRunningUrl() {}, OnStopRunningUrl(url, status) { done(status); }};
+        if (given[1] == "pop3") {
+            MailServices.pop3.GetNewMail(window.msgWindow, listener, inbox, server);
+        } else {
+            inbox.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(window.msgWindow, listener);
+        }
+    });
+    const mails = [...inbox.messages];
+    if (mails.length >= given[2]) {
+        return mails.map(m => [m.mime2DecodedSubject, inbox.getUriForMsg(m)]);
     }
-});
-if (status) {
-    throw new Error(`fetching ended with ${status.toString(16)}`);
+    await new Promise(done => setTimeout(done, 100));
 }
-const inbox = root.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
-return [...inbox.messages].map(m => [m.mime2DecodedSubject, inbox.getUriForMsg(m)]);
+throw new Error(`fetching ended with ${status.toString(16)}`);
 """
 
 # Opens the message in a tab, as a double click does, and returns what there is to see.
 OPEN = """
 const tabs = document.getElementById("tabmail");
 const tab = tabs.openTab("mailMessageTab", {messageURI: given[0]});
-const page = await new Promise(done => {
-    (function look() {
-        const page = tab.chromeBrowser.contentWindow, refused = page?.gEncryptionStatus > 0;
-        if (refused ? page.getMessagePaneBrowser().contentTitle : page?.msgLoaded && page.gSmimeProcessedDispatched) {
-            done(page);
-        } else {
-            setTimeout(look, 50);
-        }
-    })();
-});
+const state = page => {
+    const pane = page?.getMessagePaneBrowser?.();
+    return [page?.msgLoaded, page?.gSmimeProcessedDispatched, page?.gEncryptionStatus, pane?.contentTitle,
+        pane?.contentDocument?.body?.offsetHeight]; // innerText is of what is laid out
+};
+const page = await until(() => {
+    const page = tab.chromeBrowser.contentWindow, [loaded, checked, encryption, title, height] = state(page);
+    return (encryption > 0 ? title : loaded && checked && height) && page;
+}, () => state(tab.chromeBrowser.contentWindow));
 const shown = id => (e => e.hidden ? null : e.alt)(page.document.getElementById(id));
 if (page.gEncryptionStatus > 0) { // a page of Thunderbird's own stands in its place
     const result = {encrypted: shown("encryptedHdrIcon"), text: page.getMessagePaneBrowser().contentTitle, files: []};
@@ -88,6 +105,10 @@ return result;
 """
 
 
+def base64_of(pem):
+    return "".join(pem.decode().strip().split("\n")[1:-1])
+
+
 class Thunderbird(Marionette):
     def __init__(self, profile):
         super().__init__("thunderbird", profile, {
@@ -103,7 +124,11 @@ class Thunderbird(Marionette):
 
     def trust(self, pem):
         """Imports this authority for servers and for mail."""
-        self.do(TRUST, "".join(pem.decode().strip().split("\n")[1:-1]))
+        self.do(TRUST, base64_of(pem))
+
+    def accept(self, port, pem):
+        """Takes this certificate for the server of this port, whoever issued it."""
+        self.do(ACCEPT, port, base64_of(pem))
 
     def import_key(self, path, password):
         assert self.do(IMPORT, str(path), password) == 0, "it is taken"
@@ -111,8 +136,8 @@ class Thunderbird(Marionette):
     def account(self, kind, user, password, address, port):
         self.do(ACCOUNT, kind, user, password, address, port)
 
-    def fetch(self, user, kind):
-        return self.do(FETCH, user, kind)
+    def fetch(self, user, kind, count):
+        return self.do(FETCH, user, kind, count)
 
     def open(self, uri):
         shown = self.do(OPEN, uri)

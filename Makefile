@@ -128,7 +128,9 @@ lint:
 	tests/lint
 
 bench: $(PROGRAM)
+	bench/install-deps
 	bench/run
+	bench/scale
 	bench/lots
 	bench/backlog
 

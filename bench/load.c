@@ -1,11 +1,13 @@
 /*
- * load HOST PORT MODE CLIENTS SECONDS BODY PATH
+ * load HOST PORT MODE CLIENTS SECONDS BODY PATH [CONNECTIONS]
  *
- * Posts a form of BODY bytes over TLS 1.2 from CLIENTS threads for SECONDS, and prints one line:
- * requests per second, median and 99th percentile of the latency in microseconds, failures.
- * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client), shake and reshake
- * (a full or a resumed handshake each and no request).
+ * Posts a form over TLS 1.2 from CLIENTS threads for SECONDS, and prints one line: requests per second, median and 99th
+ * percentile of the latency in microseconds, requests answered with success, failures, and the CPU seconds it took itself.
+ * BODY is the size of an urlencoded form, or with a "u" behind it of the file in a multipart one.
+ * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client, or CONNECTIONS in all,
+ * each in its turn), shake and reshake (a full or a resumed handshake each and no request).
  * Latency includes the connection and handshake where there is one. OpenSSL, blocking, a thread a client.
+ * What is made beforehand (sessions to resume, connections to keep) is not measured: "go" on stderr says when it starts.
  */
 
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +33,9 @@ static size_t request_len;
 static size_t
     number_at; /* in the request, 16 bytes that differ in each, so that none is a repeat; 0: no room */
 static enum { MODE_NEW, MODE_RESUME, MODE_KEEP, MODE_SHAKE, MODE_RESHAKE } mode;
-static double deadline;
+static double begun, deadline, seconds, cpu_begun;
+static pthread_barrier_t ready;
+static size_t connections; /* of each client, that are kept */
 static uint32_t *samples;
 static _Atomic size_t done, failed, asked;
 
@@ -39,6 +44,14 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static SSL *dial(SSL_SESSION *session)
@@ -99,26 +112,40 @@ static int ask(SSL *ssl, char *mine)
     }
 }
 
+/* All clients are ready: from here on the time counts. */
+static void wait_for_all(void)
+{
+    if (pthread_barrier_wait(&ready) == PTHREAD_BARRIER_SERIAL_THREAD) {
+        fputs("go\n", stderr);
+        begun = now();
+        cpu_begun = cpu_seconds();
+        deadline = begun + seconds;
+    }
+    pthread_barrier_wait(&ready);
+}
+
 static void *client(void *arg)
 {
     (void)arg;
     SSL_SESSION *session = NULL;
-    SSL *ssl = NULL;
+    SSL **kept = calloc(connections, sizeof(SSL *));
     char *mine = malloc(request_len);
     memcpy(mine, request, request_len);
     if (mode == MODE_RESUME || mode == MODE_RESHAKE) {
         SSL *first = dial(NULL);
-        if (first != NULL && ask(first, mine)) {
-            session = SSL_get1_session(first);
-        }
+        session = first == NULL ? NULL : SSL_get1_session(first);
         hang_up(first);
     }
-    while (now() < deadline) {
+    for (size_t i = 0; mode == MODE_KEEP && i < connections; i++) {
+        kept[i] = dial(NULL);
+    }
+    wait_for_all();
+    for (size_t i = 0; now() < deadline; i = (i + 1) % connections) {
         double start = now();
-        if (ssl == NULL) {
-            ssl = dial(session);
+        if (kept[i] == NULL) {
+            kept[i] = dial(session);
         }
-        int ok = ssl != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || ask(ssl, mine));
+        int ok = kept[i] != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || ask(kept[i], mine));
         if (ok) {
             size_t at = atomic_fetch_add(&done, 1);
             samples[at % SAMPLES] = (uint32_t)((now() - start) * 1e6);
@@ -126,11 +153,13 @@ static void *client(void *arg)
             atomic_fetch_add(&failed, 1);
         }
         if (!ok || mode != MODE_KEEP) {
-            hang_up(ssl);
-            ssl = NULL;
+            hang_up(kept[i]);
+            kept[i] = NULL;
         }
     }
-    hang_up(ssl);
+    for (size_t i = 0; i < connections; i++) {
+        hang_up(kept[i]);
+    }
     return NULL;
 }
 
@@ -140,25 +169,65 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void put_head(const char *host, const char *path, const char *type, size_t length)
+{
+    request = malloc(length + 4096);
+    int n = snprintf(request, 4096,
+                     "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n",
+                     path, host, type, length, mode == MODE_KEEP ? "" : "Connection: close\r\n");
+    request_len = (size_t)n;
+}
+
+static void put(const void *bytes, size_t len)
+{
+    memcpy(request + request_len, bytes, len);
+    request_len += len;
+}
+
 static void make_request(const char *host, const char *path, size_t body)
 {
     static const char start[] = "name=Ada&email=ada%40example.com&item=tea&message=";
     size_t filler = body > sizeof start ? body - (sizeof start - 1) : 0;
-    request = malloc(body + 4096);
-    int head = snprintf(request, body + 4096,
-                        "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-                        "Content-Length: %zu\r\n%s\r\n%s",
-                        path, host, sizeof start - 1 + filler,
-                        mode == MODE_KEEP ? "" : "Connection: close\r\n", start);
-    memset(request + head, 'x', filler);
-    request_len = (size_t)head + filler;
-    number_at = filler > 16 ? (size_t)head : 0;
+    put_head(host, path, "application/x-www-form-urlencoded", sizeof start - 1 + filler);
+    put(start, sizeof start - 1);
+    number_at = filler > 16 ? request_len : 0;
+    memset(request + request_len, 'x', filler);
+    request_len += filler;
+}
+
+/* As a browser sends it, with a file of bytes that nothing can press together. */
+static void make_upload(const char *host, const char *path, size_t size)
+{
+    static const char start[] =
+        "------bench\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nAda\r\n"
+        "------bench\r\nContent-Disposition: form-data; name=\"email\"\r\n\r\nada@example.com\r\n"
+        "------bench\r\nContent-Disposition: form-data; name=\"item\"\r\n\r\ntea\r\n"
+        "------bench\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\n";
+    static const char middle[] =
+        "0123456789abcdef\r\n------bench\r\nContent-Disposition: form-data; name=\"photo\"; "
+        "filename=\"photo.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n";
+    static const char end[] = "\r\n------bench--\r\n";
+    put_head(host, path, "multipart/form-data; boundary=----bench",
+             sizeof start - 1 + sizeof middle - 1 + size + sizeof end - 1);
+    put(start, sizeof start - 1);
+    number_at = request_len;
+    put(middle, sizeof middle - 1);
+    uint32_t x = 2463534242; /* xorshift */
+    for (size_t i = 0; i < size; i++) {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        request[request_len++] = (char)x;
+    }
+    put(end, sizeof end - 1);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
-        fprintf(stderr, "usage: load HOST PORT new|resume|keep|shake|reshake CLIENTS SECONDS BODY PATH\n");
+    if (argc != 8 && argc != 9) {
+        fprintf(
+            stderr,
+            "usage: load HOST PORT new|resume|keep|shake|reshake CLIENTS SECONDS BODY PATH [CONNECTIONS]\n");
         return 64;
     }
     static const char *const names[] = {"new", "resume", "keep", "shake", "reshake"};
@@ -171,15 +240,22 @@ int main(int argc, char **argv)
     if (getaddrinfo(argv[1], argv[2], NULL, &target) != 0 || clients < 1 || clients > 1024) {
         return 64;
     }
-    make_request(argv[1], argv[7], strtoul(argv[6], NULL, 10));
+    connections = argc == 9 ? strtoul(argv[8], NULL, 10) / (size_t)clients : 1;
+    connections = connections == 0 ? 1 : connections;
+    char *unit = argv[6];
+    size_t size = strtoul(argv[6], &unit, 10);
+    (*unit == 'u' ? make_upload : make_request)(argv[1], argv[7], size);
     context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_session_cache_mode(context,
                                    SSL_SESS_CACHE_OFF); /* a session is reused where MODE says so only */
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     samples = calloc(SAMPLES, sizeof *samples);
-    double start = now();
-    deadline = start + strtod(argv[5], NULL);
+    struct timespec t; /* so that this run repeats no other's posts */
+    clock_gettime(CLOCK_REALTIME, &t);
+    asked = (size_t)t.tv_sec * 1000000000 + (size_t)t.tv_nsec;
+    seconds = strtod(argv[5], NULL);
+    pthread_barrier_init(&ready, NULL, (unsigned)clients);
     pthread_t *threads = calloc((size_t)clients, sizeof *threads);
     for (int i = 0; i < clients; i++) {
         pthread_create(&threads[i], NULL, client, NULL);
@@ -187,10 +263,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < clients; i++) {
         pthread_join(threads[i], NULL);
     }
-    double took = now() - start;
+    double took = now() - begun;
     size_t n = done < SAMPLES ? done : SAMPLES;
     qsort(samples, n, sizeof *samples, by_size);
-    printf("%.1f %u %u %zu %zu\n", (double)done / took, n ? samples[n / 2] : 0, n ? samples[n * 99 / 100] : 0,
-           (size_t)done, (size_t)failed);
+    printf("%.1f %u %u %zu %zu %.3f\n", (double)done / took, n ? samples[n / 2] : 0,
+           n ? samples[n * 99 / 100] : 0, (size_t)done, (size_t)failed, cpu_seconds() - cpu_begun);
     return done == 0;
 }

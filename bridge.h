@@ -106,6 +106,8 @@ struct buf_sink {
     struct buf *buf;
 };
 void buf_sink(struct buf_sink *s, struct buf *b);
+/* Appends a file. false: errno says why, EFBIG if it is more than b takes. */
+bool buf_read_file(const char *path, struct buf *b);
 
 /* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
  *

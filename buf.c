@@ -2,9 +2,12 @@
 
 #include "bridge.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void buf_init(struct buf *b, size_t max)
 {
@@ -188,4 +191,25 @@ void buf_sink(struct buf_sink *s, struct buf *b)
 {
     s->sink.put = put_buf;
     s->buf = b;
+}
+
+bool buf_read_file(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n = 1;
+    while (n > 0) {
+        void *room = buf_room(out, 4096);
+        n = room != NULL ? read(fd, room, 4096) : -1;
+        if (room == NULL) {
+            errno = EFBIG;
+        }
+        out->len += n > 0 ? (size_t)n : 0;
+    }
+    int error = errno;
+    close(fd);
+    errno = error;
+    return n == 0;
 }

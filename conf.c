@@ -8,11 +8,9 @@
 #include "bridge.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FILE_MAX = 256 * 1024 }; /* of a config: some hundred forms */
 
@@ -447,28 +445,6 @@ struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct 
     return c;
 }
 
-/* errno is set when this is false. */
-static bool read_file(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    ssize_t n = 1;
-    while (n > 0) {
-        void *room = buf_room(out, 4096);
-        n = room != NULL ? read(fd, room, 4096) : -1;
-        if (room == NULL) {
-            errno = EFBIG;
-        }
-        out->len += n > 0 ? (size_t)n : 0;
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    return n == 0;
-}
-
 /* false: it is there and is not in order; found: it is there. */
 static bool load_template(struct form_conf *f, enum template_kind kind, bool *found, struct buf *errors)
 {
@@ -478,7 +454,7 @@ static bool load_template(struct form_conf *f, enum template_kind kind, bool *fo
     buf_fmt(&path, "%s/%s", f->templates, template_names[kind]);
     const char *name = buf_text(&path);
     bool ok = name != NULL;
-    if (ok && read_file(name, &text) && text.len <= TEMPLATE_MAX) {
+    if (ok && buf_read_file(name, &text) && text.len <= TEMPLATE_MAX) {
         f->template[kind] =
             template_parse(kind, name, text.data, text.len, f->origins, f->origin_count, errors);
         ok = f->template[kind] != NULL;
@@ -518,7 +494,7 @@ struct conf *conf_load(const char *path, struct buf *errors)
     struct buf text;
     struct conf *c = NULL;
     buf_init(&text, FILE_MAX + 4096);
-    if (read_file(path, &text)) {
+    if (buf_read_file(path, &text)) {
         c = conf_parse(path, text.data, text.len, errors);
         if (c != NULL && !load_templates(c, errors)) {
             conf_free(c);

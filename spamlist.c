@@ -9,10 +9,8 @@
 #include "bridge.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     FILE_MAX = 256 * 1024,
@@ -175,31 +173,11 @@ bool spamlist_parse(struct spamlist *l, const char *path, const void *bytes, siz
     return true;
 }
 
-static bool read_file(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    while (n > 0) {
-        void *room = buf_room(out, 4096);
-        n = room != NULL ? read(fd, room, 4096) : -1;
-        if (room == NULL) {
-            errno = EFBIG;
-        }
-        out->len += n > 0 ? (size_t)n : 0;
-    }
-    int error = errno;
-    if (fd >= 0) {
-        close(fd);
-    }
-    errno = error;
-    return n == 0;
-}
-
 static bool add_file(struct spamlist *l, const char *path, char *why, size_t why_size)
 {
     struct buf text;
     buf_init(&text, FILE_MAX + 4096);
-    bool ok = read_file(path, &text);
+    bool ok = buf_read_file(path, &text);
     if (ok) {
         ok = spamlist_parse(l, path, text.data, text.len, why, why_size);
     } else {

@@ -121,6 +121,10 @@ void log_error(const char *fmt, ...) PRINTF(1, 2);
 void log_errors(const struct buf *lines);
 void log_warn(const char *fmt, ...) PRINTF(1, 2);
 void log_info(const char *fmt, ...) PRINTF(1, 2);
+/* From here to log_release() what this thread says for information gathers, and leaves in as few writes as may be: at
+ * a rate of thousands a line each costs as much as reading a form. A warning or an error takes along what waits. */
+void log_hold(void);
+void log_release(void);
 /* A warning of what others can bring about as often as they like: one line in ten seconds for each last, which begins
  * as 0. */
 void log_seldom(int64_t *last, const char *fmt, ...) PRINTF(2, 3);

@@ -377,6 +377,7 @@ static void settle_listed(struct courier *c)
  */
 static void collect(struct courier *c)
 {
+    log_hold();
     for (struct job *job = dests_take(c->dests), *next; job != NULL; job = next) {
         next = job->next;
         struct item *item = job->owner;
@@ -387,6 +388,7 @@ static void collect(struct courier *c)
         dest_report_free(r);
         list(c, item);
     }
+    log_release();
     settle_listed(c);
 }
 

@@ -295,11 +295,13 @@ static void resume_committed(struct http *h)
 
 void http_run(struct http *h)
 {
+    log_hold();
     if (h->waiting > 0) {
         resume_committed(h);
         resume_repeats(repeat_look(h));
     }
     MHD_run(h->daemon);
+    log_release(); /* what was accepted is in the log before the visitor reads it */
 }
 
 struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void (*answered)(void *),

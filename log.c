@@ -2,13 +2,21 @@
 
 #include "bridge.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SELDOM = 10 }; /* seconds */
+enum {
+    SELDOM = 10, /* seconds */
+    LINE_SIZE = 1024,
+    TEXT_SIZE = 900, /* of it, behind the priority, the role and the word */
+    PRIORITY_ERROR = 3,
+    PRIORITY_WARNING = 4,
+    PRIORITY_INFO = 6, /* syslog(3) */
+};
 
 static const char *role_name = "formbridge";
 
@@ -17,34 +25,66 @@ void log_role(const char *role)
     role_name = role;
 }
 
-/* One write a line, so that the lines of several roles never mix. The <N> prefix is a syslog priority that
- * journald takes off (sd-daemon(3)); on a terminal or in a file it would only be noise. */
+/* Lines of one thread that wait to leave together. A write of at most PIPE_BUF is never torn apart (pipe(7)), so that
+ * the lines of several roles do not mix. */
+static _Thread_local struct {
+    bool holding;
+    size_t len;
+    char bytes[PIPE_BUF];
+} waiting;
+
+static void leave(void)
+{
+    if (waiting.len > 0) {
+        ssize_t written = write(STDERR_FILENO, waiting.bytes, waiting.len);
+        (void)written; /* nowhere left to say so */
+        waiting.len = 0;
+    }
+}
+
+/* The <N> prefix is a syslog priority that journald takes off (sd-daemon(3)); on a terminal or in a file it would only
+ * be noise. */
 static void log_line(int priority, const char *word, const char *fmt, va_list args)
 {
-    char line[1024];
-    struct buf b;
-    buf_borrow(&b, line, sizeof line - 1);
+    if (waiting.len > sizeof waiting.bytes - LINE_SIZE) {
+        leave();
+    }
+    char *line = waiting.bytes + waiting.len;
+    size_t len = 0;
     if (getenv("JOURNAL_STREAM") != NULL) {
-        buf_fmt(&b, "<%d>", priority);
+        len += (size_t)snprintf(line, LINE_SIZE, "<%d>", priority);
     }
-    buf_fmt(&b, "%s: %s", role_name, word);
+    len += (size_t)snprintf(line + len, LINE_SIZE - len, "%s: %s", role_name, word);
 
-    char text[900];
-    int n = vsnprintf(text, sizeof text, fmt, args);
-    for (int i = 0; i < n && i < (int)sizeof text - 1; i++) {
-        unsigned char c = (unsigned char)text[i];
-        buf_byte(&b, c < 0x20 || c > 0x7e ? '?' : c);
+    int n = vsnprintf(line + len, TEXT_SIZE, fmt, args);
+    size_t end = len + (n < 0 ? 0 : n < TEXT_SIZE ? (size_t)n : TEXT_SIZE - 1);
+    for (; len < end; len++) {
+        unsigned char c = (unsigned char)line[len];
+        line[len] = c < 0x20 || c > 0x7e ? '?' : (char)c;
     }
-    line[b.len] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, b.len + 1);
-    (void)written; /* nowhere left to say so */
+    line[len++] = '\n';
+    waiting.len += len;
+    if (!waiting.holding || priority < PRIORITY_INFO) {
+        leave();
+    }
+}
+
+void log_hold(void)
+{
+    waiting.holding = true;
+}
+
+void log_release(void)
+{
+    waiting.holding = false;
+    leave();
 }
 
 void log_error(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    log_line(3, "error: ", fmt, args);
+    log_line(PRIORITY_ERROR, "error: ", fmt, args);
     va_end(args);
 }
 
@@ -52,7 +92,7 @@ void log_warn(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    log_line(4, "warning: ", fmt, args);
+    log_line(PRIORITY_WARNING, "warning: ", fmt, args);
     va_end(args);
 }
 
@@ -60,7 +100,7 @@ void log_info(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    log_line(6, "", fmt, args);
+    log_line(PRIORITY_INFO, "", fmt, args);
     va_end(args);
 }
 
@@ -74,7 +114,7 @@ void log_seldom(int64_t *last, const char *fmt, ...)
     *last = (int64_t)now.tv_sec;
     va_list args;
     va_start(args, fmt);
-    log_line(4, "warning: ", fmt, args);
+    log_line(PRIORITY_WARNING, "warning: ", fmt, args);
     va_end(args);
 }
 

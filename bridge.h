@@ -350,8 +350,8 @@ void gate_init(struct gate *g, size_t max_head, uint64_t max_body);
 void gate_free(struct gate *g);
 /* Takes from in as much as makes one run of output: all of a piece of a head (out_len 0), a head that became
  * complete, or a piece of a body (out points into in). Returns the bytes taken; call again for the rest.
- * 0 with len > 0 only in GATE_REFUSED. out stays valid until the next call. How the bytes are cut into calls
- * changes neither the output nor the verdict. What follows a head with `last` and its body is taken and
+ * 0 with len > 0 only in GATE_REFUSED. A head stays valid until the next head is fed. How the bytes are cut into
+ * calls changes neither the output nor the verdict. What follows a head with `last` and its body is taken and
  * dropped (RFC 9112 §9.6). */
 size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, size_t *out_len);
 /* Nothing of a next request has been seen yet. */
@@ -3138,10 +3138,10 @@ struct conn {
     bool finished;         /* FIN was sent */
     bool dead;             /* to be freed by the loop */
     bool full_handshake;
-    bool queued;              /* in env->ready */
-    const unsigned char *run; /* what the gate let through and http has not taken yet */
-    size_t run_len, run_taken;
-    struct buf reply; /* an answer of our own, not http's */
+    bool queued;          /* in env->ready */
+    struct iovec runs[2]; /* what the gate let through and http has not taken yet: a head, of a body */
+    size_t run_taken;     /* bytes of clear text that they are */
+    struct buf reply;     /* an answer of our own, not http's */
     size_t reply_sent;
     unsigned char *in, *out;         /* the engine's buffers; without TLS plain ones, with */
     size_t in_len, out_pos, out_len; /* what they hold */

@@ -111,6 +111,11 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     return c;
 }
 
+static void forget_runs(struct conn *c)
+{
+    c->runs[0].iov_len = c->runs[1].iov_len = 0;
+}
+
 static void leave_http(struct conn *c)
 {
     if (c->link != NULL) {
@@ -125,7 +130,7 @@ static void leave_http(struct conn *c)
     }
     c->http_readable = false;
     c->busy = false;
-    c->run_len = 0;
+    forget_runs(c);
 }
 
 void conn_free(struct conn *c)
@@ -436,8 +441,10 @@ static bool join_http(struct conn *c)
 /* Each request of a proxy may be another visitor's, whom its head must name. false: refused. */
 static bool meet_visitor(struct conn *c)
 {
+    const struct iovec *head = &c->runs[0];
     const char *why;
-    unsigned status = visitor_forwarded(&c->visitor, c->env->conf, c->run, c->run_len, c->gate.post, &why);
+    unsigned status =
+        visitor_forwarded(&c->visitor, c->env->conf, head->iov_base, head->iov_len, c->gate.post, &why);
     if (status == 0 && !count_for(c, &c->visitor.addr)) {
         status = 429;
         why = NULL;
@@ -456,16 +463,18 @@ static bool meet_visitor(struct conn *c)
 /* A head has passed the gate. */
 static void on_head(struct conn *c)
 {
+    const struct iovec *head = &c->runs[0];
     if (c->kind == CONN_PLAIN && !meet_visitor(c)) {
         return;
     }
     if (c->kind == CONN_REDIRECT) {
-        plain_redirect(c->env->conf, c->env->acme, c->run, c->run_len, &c->reply);
+        plain_redirect(c->env->conf, c->env->acme, head->iov_base, head->iov_len, &c->reply);
     } else if (c->kind == CONN_ADMIN) {
         int64_t failed = stats_get(STAT_COMMIT_FAILED_AT);
         bool failing =
             failed != 0 && time(NULL) - failed < 30; /* then ready again, or nobody would ever try */
-        plain_admin(failing ? "the spool does not take submissions\n" : NULL, c->run, c->run_len, &c->reply);
+        plain_admin(failing ? "the spool does not take submissions\n" : NULL, head->iov_base, head->iov_len,
+                    &c->reply);
     } else if (!join_http(c)) {
         refuse(c, 503, NULL);
         return;
@@ -474,12 +483,21 @@ static void on_head(struct conn *c)
         enter(c, c->gate.state == GATE_BODY ? PHASE_BODY : PHASE_ANSWER);
         return;
     }
-    c->run_len = 0;
+    forget_runs(c);
     begin_close(c);
 }
 
-/* Gets the next run of bytes from the gate. false: there is none now. */
-static bool next_run(struct conn *c)
+/* Returns the bytes taken, which http need not have got yet. */
+static size_t feed_gate(struct conn *c, struct iovec *run, unsigned char *in, size_t len)
+{
+    const void *out;
+    size_t taken = gate_feed(&c->gate, in, len, &out, &run->iov_len);
+    run->iov_base = (void *)out;
+    return taken;
+}
+
+/* Gets from the gate a head, with what has come of its body, or a piece of a body. false: there is nothing now. */
+static bool next_runs(struct conn *c)
 {
     size_t len;
     unsigned char *in = clear_in(c, &len);
@@ -497,31 +515,50 @@ static bool next_run(struct conn *c)
     if (head && c->phase != PHASE_HEAD) {
         enter(c, PHASE_HEAD);
     }
-    const void *run;
-    c->run_taken = gate_feed(&c->gate, in, len, &run, &c->run_len);
-    c->run = run;
+    struct iovec *run = &c->runs[head ? 0 : 1];
+    c->run_taken = feed_gate(c, run, in, len);
     if (c->gate.state == GATE_REFUSED) {
         if (c->gate.status == 413) {
             enter(c, PHASE_BODY);
         }
         refuse(c, c->gate.status, c->gate.why);
-    } else if (c->run_len == 0) {
+    } else if (run->iov_len == 0) {
         clear_in_done(c, c->run_taken);
     } else if (head) {
         on_head(c);
+        if (run->iov_len > 0 && c->gate.state == GATE_BODY) {
+            c->run_taken += feed_gate(c, &c->runs[1], in + c->run_taken, len - c->run_taken);
+        }
     }
     return true;
 }
 
+static size_t runs_left(const struct conn *c)
+{
+    return c->runs[0].iov_len + c->runs[1].iov_len;
+}
+
+static void runs_passed(struct conn *c, size_t n)
+{
+    for (size_t i = 0; i < COUNT(c->runs); i++) {
+        struct iovec *run = &c->runs[i];
+        size_t of_it = n < run->iov_len ? n : run->iov_len;
+        run->iov_base = (unsigned char *)run->iov_base + of_it;
+        run->iov_len -= of_it;
+        n -= of_it;
+    }
+}
+
 static bool pass_on(struct conn *c)
 {
-    if (c->run_len == 0) {
-        return next_run(c);
+    if (runs_left(c) == 0) {
+        return next_runs(c);
     }
     if (!c->http_writable) {
         return false;
     }
-    ssize_t n = send(c->http_fd, c->run, c->run_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const struct msghdr runs = {.msg_iov = c->runs, .msg_iovlen = COUNT(c->runs)};
+    ssize_t n = sendmsg(c->http_fd, &runs, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
         c->http_writable = false;
         watch_room(c, c->http_fd, CONN_HTTP_SIDE);
@@ -530,11 +567,10 @@ static bool pass_on(struct conn *c)
     c->env->passed = true;
     if (n < 0) { /* http has answered already and closed: the rest of the body is of no interest */
         c->discard = true;
-        n = (ssize_t)c->run_len;
+        n = (ssize_t)runs_left(c);
     }
-    c->run += n;
-    c->run_len -= (size_t)n;
-    if (c->run_len == 0) {
+    runs_passed(c, (size_t)n);
+    if (runs_left(c) == 0) {
         clear_in_done(c, c->run_taken);
         if (c->phase == PHASE_BODY && c->gate.state == GATE_HEAD) {
             enter(c, PHASE_ANSWER);

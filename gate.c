@@ -473,12 +473,6 @@ size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, s
     if (g->state == GATE_REFUSED || len == 0) {
         return 0;
     }
-    if (g->passed) {
-        g->passed = false;
-        g->blank = false;
-        g->line = 0;
-        buf_clear(&g->head);
-    }
     if (g->state == GATE_BODY) {
         size_t piece = len < g->body_left ? len : (size_t)g->body_left;
         g->body_left -= piece;
@@ -486,6 +480,12 @@ size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, s
         *out = in;
         *out_len = piece;
         return piece;
+    }
+    if (g->passed) {
+        g->passed = false;
+        g->blank = false;
+        g->line = 0;
+        buf_clear(&g->head);
     }
     return g->last ? len : feed_head(g, in, len, out, out_len);
 }

@@ -263,6 +263,8 @@ static void a_body_is_counted_and_the_next_head_found(void **state)
     gate_init(&g, MAX_HEAD, MAX_BODY);
     assert_true(gate_idle(&g));
     size_t taken = gate_feed(&g, both, strlen(both), &out, &out_len);
+    const void *head = out;
+    const size_t head_len = out_len;
     assert_int_equal(taken, out_len);
     assert_true(g.post);
     assert_int_equal(g.state, GATE_BODY);
@@ -271,6 +273,7 @@ static void a_body_is_counted_and_the_next_head_found(void **state)
     taken += gate_feed(&g, both + taken, strlen(both) - taken, &out, &out_len);
     assert_int_equal(out_len, 27);
     assert_ptr_equal((const char *)out + out_len, both + taken);
+    assert_memory_equal(head, both, head_len); /* so that it can be passed on with its body */
     assert_true(gate_idle(&g));
     assert_int_equal(gate_feed(&g, both + taken, 3, &out, &out_len), 3);
     assert_int_equal(out_len, 0);

@@ -1710,6 +1710,8 @@ const char *page_csp(void);
 const char *page_template_csp(const struct page_style *s, enum template_kind kind);
 /* After success, when the form has no `success` URL. All but page_about() and page_error() need s->form. */
 void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time);
+/* Goes with a redirect to url, for what does not follow it: the short note that RFC 9110 §15.4.4 asks for. */
+void page_moved(struct buf *out, const struct page_style *s, const char *ref, const char *url);
 
 struct page_reason {                   /* why a request is refused; NULL: the usual words of its status */
     const char *title, *what, *advice; /* in the language of the page */

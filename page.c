@@ -177,6 +177,21 @@ void page_receipt(struct buf *out, const struct page_style *s, const char *ref, 
     frame_close(out);
 }
 
+void page_moved(struct buf *out, const struct page_style *s, const char *ref, const char *url)
+{
+    buf_fmt(out, "<!DOCTYPE html>\n<html lang=\"%s\" dir=\"%s\">\n<meta charset=\"utf-8\">\n<title>",
+            words_tag(s->language), words_dir(s->language));
+    html_str(out, words(s->language, W_RECEIVED));
+    buf_str(out, "</title>\n");
+    html_paragraph(out, NULL, words(s->language, W_RECEIPT));
+    html_paragraph(out, NULL, ref);
+    buf_str(out, "<p><a");
+    html_attribute(out, "href", span_text(url));
+    buf_byte(out, '>');
+    html_str(out, url);
+    buf_str(out, "</a></p>\n");
+}
+
 static const char *either(const char *own, const char *usual)
 {
     return own != NULL ? own : usual;

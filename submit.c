@@ -296,7 +296,11 @@ bool submit_committed(struct http_request *r)
         return request_answer(r, 200, page, NULL, NULL);
     }
     const struct page_style style = request_style(r);
+    if (next != NULL) {
+        page_moved(page, &style, s->ref, next);
+        return request_answer(r, 303, page, "Location", next);
+    }
     page_receipt(page, &style, s->ref, s->message.time);
     r->csp = page_template_csp(&style, TEMPLATE_RECEIPT);
-    return request_answer(r, next != NULL ? 303 : 200, page, "Location", next);
+    return request_answer(r, 200, page, NULL, NULL);
 }

@@ -61,7 +61,7 @@ class Formbridge(Server):
     def __init__(self, work, where, form=None, more=None, start=True):
         super().__init__(work, where)
         config = {"bridge": {"listen": f"127.0.0.1:{self.port}", "max_per_address": 20000, **(more or {})},
-                  "form order": {"once_window": "10m", **(form or {})}}
+                  "form order": {"once_window": "10m", "success": "https://localhost/thanks.html", **(form or {})}}
         self.bridge = e2e.Bridge(config, directory=self.dir, start=False)
         self.bridge.port = self.port
         self.maildir = self.bridge.maildir

@@ -148,6 +148,7 @@ def test_success_is_a_redirect_for_people_and_a_url_for_scripts():
     with Bridge({"form order": {"success": url}}) as b:
         status, headers, page = post(b, urlencoded(FIELDS))
         assert status == 303 and headers["Location"] == url
+        assert len(page) < 500 and f'<a href="{url}">'.encode() in page, "what follows no redirect is shown the way, in few words"
         b.mail(receipt_in(page))
         status, headers, answer = post(b, urlencoded(FIELDS), Accept="application/json")
         answer = json.loads(answer)

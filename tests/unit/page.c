@@ -217,6 +217,16 @@ static void a_receipt_does_without_title_origin_and_a_date_beyond_the_calendar(v
     assert_false(has("<time") || has("<a "));
 }
 
+static void a_redirect_comes_with_a_short_note_in_which_the_address_is_text(void **state)
+{
+    (void)state;
+    page_moved(&out, &style, "7K2M-Q9XD-4TRW", "https://www.example.com/?a=\"><b>&c");
+    assert_true(has("<p>7K2M-Q9XD-4TRW</p>"));
+    assert_true(has("<a href=\"https://www.example.com/?a=&#34;&gt;&lt;b&gt;&amp;c\">"
+                    "https://www.example.com/?a=&#34;&gt;&lt;b&gt;&amp;c</a>"));
+    assert_true(out.len < 500);
+}
+
 static void every_refusal_says_that_nothing_was_stored(void **state)
 {
     (void)state;
@@ -404,6 +414,7 @@ static void nothing_breaks_out_from_any_place(void **state)
         buf_clear(&out);
         page_invalid(&out, &hostile_style, form, errors, COUNT(errors));
         page_receipt(&out, &hostile_style, h, 0);
+        page_moved(&out, &hostile_style, h, h);
         page_error(&out, &hostile_style, 400, &(struct page_reason){h, h, h, h});
         page_about(&out, &(struct page_style){0}, &(struct conf){.hostname = (char *)h});
         page_about(&out, &hostile_style, &(struct conf){.hostname = (char *)h});
@@ -411,8 +422,8 @@ static void nothing_breaks_out_from_any_place(void **state)
         form_free(form);
         assert_false(has("<script") || has("<!--") || has("' autofocus"));
         assert_int_equal(times("<textarea"), times("</textarea>"));
-        assert_int_equal(times("<title>"), 6);
-        assert_int_equal(times("</title>"), 6);
+        assert_int_equal(times("<title>"), 7);
+        assert_int_equal(times("</title>"), 7);
         assert_int_equal(times("</style>"), 6);
     }
 }
@@ -585,6 +596,7 @@ int main(void)
         TEST(the_policy_names_the_style_sheet_by_its_hash),
         TEST(a_receipt_shows_number_date_and_way_back),
         TEST(a_receipt_does_without_title_origin_and_a_date_beyond_the_calendar),
+        TEST(a_redirect_comes_with_a_short_note_in_which_the_address_is_text),
         TEST(every_refusal_says_that_nothing_was_stored),
         TEST(a_refusal_in_the_callers_words_is_escaped),
         TEST(the_demo_has_its_fields_and_marks_the_required_ones),

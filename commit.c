@@ -2,7 +2,8 @@
  * straight into its file, and makes the lot durable together. While it syncs, the next lot gathers.
  *
  * Busy clients would fall into two groups for good, one waiting while the other is synced, and each lot would be half
- * of what it could be. So after a lot the thread waits a little for those whom it has just answered. */
+ * of what it could be. So after a lot the thread waits for those whom it has just answered, at most as long as the
+ * sync of that lot took: nobody waits longer than for one sync more. */
 
 #include "bridge.h"
 
@@ -17,7 +18,6 @@
 enum {
     LOT_MAX = ONCELOG_LOT_MAX,
     GATHER_FROM = 4, /* submissions to expect: fewer gain nothing from one sync (spool.c) */
-    GATHER_PART = 4, /* at most this part of the time that the last sync took */
 };
 
 struct commits {
@@ -63,7 +63,7 @@ static size_t take_lot(struct commits *c, struct submission **lot)
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
     if (c->expected >= GATHER_FROM) {
-        wait_for(c, c->expected < LOT_MAX ? c->expected : LOT_MAX, nanoseconds() + c->took / GATHER_PART);
+        wait_for(c, c->expected < LOT_MAX ? c->expected : LOT_MAX, nanoseconds() + c->took);
     }
     wait_for(c, 1, 0);
     while (c->first != NULL && n < LOT_MAX) {

@@ -26,7 +26,7 @@ HARD = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 SMALL = -ffunction-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 CPPFLAGS += -D_GNU_SOURCE -I.
 LDHARD = -pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs -Wl,--as-needed,--gc-sections
-LIBS = -l:libbearssl.a -lmicrohttpd -linih -lseccomp -lcrypt -lhogweed -lgmp -lpthread
+LIBS = -l:libbearssl.a -lmicrohttpd -linih -lseccomp -lcrypt -lhogweed -lnettle -lgmp -lpthread
 
 # SANITIZE=1: AddressSanitizer and UBSan. The sandbox stays on, and also allows the calls that the sanitizers
 # themselves make. A build for tests, never for a server.

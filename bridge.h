@@ -758,6 +758,15 @@ bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
 
+/* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
+
+/* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
+ * br_hash_compat_context; the functions named br_sha256_ are not for it. */
+extern const br_hash_class hash_sha256;
+/* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
+void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
+                     size_t seed_count, const br_tls_prf_seed_chunk *seed);
+
 /* ---- curve.c: the arithmetic of elliptic curves -------------------------------------------------
  *
  * Nettle's where its manual calls it side-channel silent, BearSSL's for the rest. Any thread may call; the first call

@@ -33,7 +33,7 @@ struct limit *limit_new(void)
         free(l);
         return NULL;
     }
-    br_hmac_key_init(&l->key, &br_sha256_vtable, secret, sizeof secret);
+    br_hmac_key_init(&l->key, &hash_sha256, secret, sizeof secret);
     explicit_bzero(secret, sizeof secret);
     void *shared =
         mmap(NULL, SETS * sizeof *l->sets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

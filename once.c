@@ -118,7 +118,7 @@ static void derive(struct once *o)
     if (o->ready) {
         return;
     }
-    br_hmac_key_init(&o->hmac, &br_sha256_vtable, o->shared->secret, ONCE_SECRET);
+    br_hmac_key_init(&o->hmac, &hash_sha256, o->shared->secret, ONCE_SECRET);
     hash(o, o->content_key, 'h', (struct span){"", 0}, (struct span){"", 0});
     o->ghash = br_ghash_pclmul_get();
     if (o->ghash == 0) {

@@ -124,7 +124,7 @@ static size_t sign_rsa(const struct key *key, const struct request *r, unsigned 
 static size_t sign_ec(const struct key *key, const struct request *r, unsigned char *signature)
 {
     static const br_hash_class *const classes[] = {
-        [br_sha256_ID] = &br_sha256_vtable,
+        [br_sha256_ID] = &hash_sha256,
         [br_sha384_ID] = &br_sha384_vtable,
         [br_sha512_ID] = &br_sha512_vtable,
     };

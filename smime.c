@@ -35,7 +35,7 @@ struct smime {
     bool in_body;
     bool failed; /* sticky */
     bool hashing;
-    br_sha256_context sha;
+    br_hash_compat_context sha;
     struct cms_envelope envelope;
     struct encode_lines base64;
     char boundary[BOUNDARY_SIZE];
@@ -46,7 +46,7 @@ struct smime {
 static void put_run(struct smime *s, const void *bytes, size_t len)
 {
     if (s->hashing) {
-        br_sha256_update(&s->sha, bytes, len);
+        hash_sha256.update(&s->sha.vtable, bytes, len);
     }
     s->failed = s->failed || !s->envelope.sink.put(&s->envelope.sink, bytes, len);
 }
@@ -235,7 +235,7 @@ static void begin_signed(struct smime *s)
     put_text(s, "\"\n\n--");
     put_text(s, s->boundary);
     put_text(s, "\n");
-    br_sha256_init(&s->sha);
+    hash_sha256.init(&s->sha.vtable);
     s->hashing = true;
 }
 
@@ -256,7 +256,7 @@ static void end_signed(struct smime *s)
     struct buf signature;
     struct inside inside = {.sink = {inside_put}, .smime = s};
     s->hashing = false;
-    br_sha256_out(&s->sha, digest);
+    hash_sha256.out(&s->sha.vtable, digest);
     put_text(s, "\n--");
     put_text(s, s->boundary);
     put_text(s, "\nContent-Type: application/pkcs7-signature; name=\"smime.p7s\"\n"

@@ -65,10 +65,10 @@ void tls_profile(br_ssl_engine_context *cc)
     br_ssl_engine_add_flags(cc, BR_OPT_NO_RENEGOTIATION);
 
     /* No MD5 and no SHA-1 means no signature over them is offered or taken. */
-    br_ssl_engine_set_hash(cc, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(cc, br_sha256_ID, &hash_sha256);
     br_ssl_engine_set_hash(cc, br_sha384_ID, &br_sha384_vtable);
     br_ssl_engine_set_hash(cc, br_sha512_ID, &br_sha512_vtable);
-    br_ssl_engine_set_prf_sha256(cc, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha256(cc, &hash_prf_sha256);
     br_ssl_engine_set_prf_sha384(cc, &br_tls12_sha384_prf);
 
     br_ssl_engine_set_ec(cc, &best.ec);

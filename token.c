@@ -70,7 +70,7 @@ static void make_mac(unsigned char mac[MAC_SIZE], const struct token_key *k, con
     br_hmac_key_context key;
     br_hmac_context hmac;
     unsigned char whole[br_sha256_SIZE];
-    br_hmac_key_init(&key, &br_sha256_vtable, k->secret, SECRET_SIZE);
+    br_hmac_key_init(&key, &hash_sha256, k->secret, SECRET_SIZE);
     br_hmac_init(&hmac, &key, 0);
     br_hmac_update(&hmac, bytes, SIGNED_SIZE);
     br_hmac_update(&hmac, k->form, strlen(k->form));

@@ -1764,9 +1764,16 @@ void script_etag(const struct buf *script, char tag[SCRIPT_ETAG_SIZE]);
 
 /* ---- hello.c: a shorter way through BearSSL's handling of a ClientHello (pure) --------------- */
 
-/* Of a handshake message that starts here, where its list of cipher suites ends. 0: it is no ClientHello, or it ends
- * sooner. What comes behind the list is not looked at. */
-size_t hello_suites_end(const unsigned char *message, size_t len);
+struct hello_offer { /* what the server can make use of */
+    const uint16_t *suites;
+    size_t suite_count;
+    uint32_t curves, hashes; /* bits, by the numbers that TLS has for them */
+};
+/* Shortens a handshake message of len bytes in its place, so that BearSSL's server with this offer does the same after
+ * it: leaves out the suites, groups and signature algorithms that are not on offer, and the extensions that BearSSL
+ * does not read. Its last byte stays the last. Returns the new length. 0: it is no whole ClientHello with extensions, or
+ * is wrong, or stays longer than 1 kB, and was not changed. */
+size_t hello_trim(unsigned char *message, size_t len, const struct hello_offer *o);
 /* After br_ssl_server_reset(): the same answers in less time. The policy's choose() sees suites it must not take: those
  * without ECDHE. */
 void hello_hasten(br_ssl_server_context *sc);

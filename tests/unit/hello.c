@@ -77,6 +77,9 @@ static void start_client_with(struct client *c, const br_ssl_session_parameters 
     curve_impl()->mulgen(c->point, private_bytes, sizeof private_bytes, BR_EC_secp256r1);
     br_ssl_client_zero(&c->tls);
     tls_profile(&c->tls.eng);
+    static const uint16_t suites[] = {0xC013, 0xC02B, 0xC009,
+                                      0x002F}; /* three that the server will not see */
+    br_ssl_engine_set_suites(&c->tls.eng, suites, COUNT(suites));
     c->curves = *curve_impl();
     c->curves.supported_curves = curves;
     br_ssl_engine_set_ec(&c->tls.eng, &c->curves);
@@ -287,23 +290,207 @@ static void test_the_same_errors(void **state)
     }
 }
 
-static void test_where_the_suites_end(void **state)
+/* ---- the shorter message --------------------------------------------------------------------- */
+
+static const uint16_t offered_suites[] = {0xC02B, 0xC02F};
+static const struct hello_offer offer = {.suites = offered_suites,
+                                         .suite_count = COUNT(offered_suites),
+                                         .curves = 1u << 29 | 1u << 23,
+                                         .hashes = 1u << 4 | 1u << 5};
+
+#define FRONT                                                                                                \
+    "\x03\x03" RANDOM RANDOM "\x02"                                                                          \
+    "ID"
+#define RANDOM "0123456789abcdef"
+
+/* A message of these parts; suites and extensions without their lengths. Returns its length. */
+static size_t put_hello(unsigned char *message, const char *suites, size_t suites_len, const char *extensions,
+                        size_t extensions_len)
+{
+    struct buf b;
+    buf_borrow(&b, message, 20000);
+    buf_put(&b, "\x01\0\0\0", 4);
+    buf_put(&b, FRONT, sizeof FRONT - 1);
+    buf_byte(&b, (unsigned char)(suites_len >> 8));
+    buf_byte(&b, (unsigned char)suites_len);
+    buf_put(&b, suites, suites_len);
+    buf_put(&b, "\x01\0", 2);
+    buf_byte(&b, (unsigned char)(extensions_len >> 8));
+    buf_byte(&b, (unsigned char)extensions_len);
+    buf_put(&b, extensions, extensions_len);
+    assert_true(buf_ok(&b));
+    message[2] = (unsigned char)((b.len - 4) >> 8);
+    message[3] = (unsigned char)(b.len - 4);
+    return b.len;
+}
+
+#define HELLO(m, suites, extensions)                                                                         \
+    put_hello(m, suites, sizeof(suites) - 1, extensions, sizeof(extensions) - 1)
+
+#define NAME                                                                                                 \
+    "\0\0\0\x07\0\x05\0\0\x02"                                                                               \
+    "ab"
+#define GROUPS(list)     "\0\x0a" list
+#define SIGNATURES(list) "\0\x0d" list
+#define KEY_SHARE                                                                                            \
+    "\0\x33\0\x06"                                                                                           \
+    "abcdef"
+
+static void test_what_is_of_no_use_is_left_out(void **state)
 {
     (void)state;
-    static const uint16_t suites[] = {0xC02B, 0xC02F};
-    unsigned char record[256];
-    size_t len = make_hello(record, suites, 2) - 5, end = 4 + 2 + 32 + 1 + 2 + 4;
-    for (size_t i = 0; i <= len; i++) {
-        assert_int_equal(hello_suites_end(record + 5, i), i > end ? end : 0);
+    static const struct {
+        const char *suites, *extensions, *left_suites, *left_extensions;
+        size_t lens[4];
+    } cases[] = {
+#define CASE(a, b, c, d)                                                                                     \
+    {                                                                                                        \
+        a, b, c, d,                                                                                          \
+        {                                                                                                    \
+            sizeof(a) - 1, sizeof(b) - 1, sizeof(c) - 1, sizeof(d) - 1                                       \
+        }                                                                                                    \
     }
-    record[5] = 2;
-    assert_int_equal(hello_suites_end(record + 5, len), 0);
-    record[5] = 1;
-    record[5 + 38] = 0xff; /* a session beyond the message */
-    assert_int_equal(hello_suites_end(record + 5, len), 0);
-    record[5 + 38] = 0;
-    record[5 + 39] = 0xff; /* suites beyond it */
-    assert_int_equal(hello_suites_end(record + 5, len), 0);
+        /* suites: order, repeats and the signals stay */
+        CASE("\x13\x01\xc0\x2f\x00\xff\xc0\x2b\x56\x00\xc0\x2f\x00\x2f", NAME,
+             "\xc0\x2f\x00\xff\xc0\x2b\x56\x00\xc0\x2f", NAME),
+        CASE("\x13\x01", NAME, "", NAME),
+        CASE("", NAME, "", NAME),
+        /* groups: a 25th and 4588 go, and what would be one of ours if only its low bits counted */
+        CASE("", GROUPS("\0\x0c\0\x0a\x11\xec\0\x1d\0\x17\0\x19\x01\x1d") NAME, "",
+             GROUPS("\0\x06\0\x04\0\x1d\0\x17") NAME),
+        CASE("", GROUPS("\0\x04\0\x02\0\x19") NAME, "", GROUPS("\0\x02\0\0") NAME),
+        /* signatures: SHA-256 and SHA-384 with RSA and ECDSA */
+        CASE("", SIGNATURES("\0\x10\0\x0e\x04\x03\x08\x04\x05\x01\x02\x01\x06\x03\x04\x02\x24\x03") NAME, "",
+             SIGNATURES("\0\x06\0\x04\x04\x03\x05\x01") NAME),
+        /* extensions */
+        CASE("",
+             KEY_SHARE NAME KEY_SHARE "\xff\x01\0\x01\0"
+                                      "\0\x10\0\x05\0\x03\x02h2"
+                                      "\0\x01\0\x01\x02" KEY_SHARE NAME,
+             "",
+             NAME "\xff\x01\0\x01\0"
+                  "\0\x10\0\x05\0\x03\x02h2"
+                  "\0\x01\0\x01\x02" NAME),
+        /* the last one keeps its last byte, whatever it is */
+        CASE("", NAME KEY_SHARE, "",
+             NAME "\0\x33\0\x01"
+                  "f"),
+        CASE("", NAME "\0\x17\0\0", "", NAME "\0\x17\0\0"),
+        CASE("", NAME GROUPS("\0\x08\0\x06\0\x1d\0\x17\0\x19"), "",
+             NAME GROUPS("\0\x08\0\x06\0\x1d\0\x17\0\x19")),
+        CASE("", NAME SIGNATURES("\0\x06\0\x04\x04\x03\x02\x01"), "",
+             NAME SIGNATURES("\0\x06\0\x04\x04\x03\x02\x01")),
+#undef CASE
+    };
+    static unsigned char message[20000], expected[20000];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const size_t *lens = cases[i].lens;
+        size_t len = put_hello(message, cases[i].suites, lens[0], cases[i].extensions, lens[1]);
+        size_t left = put_hello(expected, cases[i].left_suites, lens[2], cases[i].left_extensions, lens[3]);
+        assert_int_equal(hello_trim(message, len, &offer), left);
+        assert_memory_equal(message, expected, left);
+        assert_int_equal(hello_trim(message, left, &offer), left);
+        assert_memory_equal(message, expected, left);
+    }
+}
+
+static void assert_untouched(unsigned char *message, size_t len)
+{
+    static unsigned char before[20000];
+    memcpy(before, message, len);
+    assert_int_equal(hello_trim(message, len, &offer), 0);
+    assert_memory_equal(message, before, len);
+}
+
+static void test_what_is_not_as_it_should_be_stays_as_it_is(void **state)
+{
+    (void)state;
+    static unsigned char message[20000], good[20000];
+    size_t len = HELLO(good, "\x13\x01\xc0\x2b", GROUPS("\0\x06\0\x04\0\x1d\0\x19") KEY_SHARE NAME);
+    for (size_t i = 0; i < len; i++) { /* cut off, and more than one message */
+        memcpy(message, good, len);
+        assert_untouched(message, i);
+    }
+    memcpy(message, good, len);
+    message[len] = 0;
+    assert_untouched(message, len + 1);
+    message[0] = 2;
+    assert_untouched(message, len);
+
+    static const char *const extensions[] = {
+        "\0\x0a\0\x06\0\x05\0\x1d\0\x17", /* odd */
+        "\0\x0a\0\x06\0\x02\0\x1d\0\x17", /* more behind the list */
+        "\0\x0a\0\x06\0\x08\0\x1d\0\x17", /* a list beyond its extension */
+        "\0\x0a\0\x16\0\x04\0\x1d\0\x17", /* an extension beyond all */
+    };
+    for (size_t i = 0; i < COUNT(extensions); i++) {
+        char with_name[64];
+        memcpy(with_name, extensions[i], 10);
+        memcpy(with_name + 10, NAME, sizeof NAME - 1);
+        len = put_hello(message, "\xc0\x2b", 2, with_name, 10 + sizeof NAME - 1);
+        assert_untouched(message, len);
+    }
+    assert_untouched(message, HELLO(message, "\xc0\x2b", ""));
+    assert_untouched(message, HELLO(message, "\xc0\x2b\xc0", NAME)); /* half a suite */
+}
+
+/* Of a list of the right ones only nothing can be left out. */
+static void test_what_stays_too_long_stays_as_it_is(void **state)
+{
+    (void)state;
+    static unsigned char message[20000];
+    static char suites[8000];
+    for (size_t len = 0; len < sizeof suites; len += 2) {
+        memcpy(suites + len, "\xc0\x2b", 2);
+    }
+    size_t len = put_hello(message, suites, 800, NAME, sizeof NAME - 1);
+    assert_int_equal(hello_trim(message, len, &offer), len);
+    assert_untouched(message, put_hello(message, suites, sizeof suites, NAME, sizeof NAME - 1));
+}
+
+/* A client's hello with more in it than BearSSL's own client sends, in one record, for the server to compare. */
+static void test_the_same_is_done_after_extensions_of_all_kinds(void **state)
+{
+    (void)state;
+    static const char curve[] = GROUPS("\0\x08\0\x06\x11\xec\0\x1d\0\x17"),
+                      hashes[] = SIGNATURES("\0\x08\0\x06\x08\x04\x04\x03\x04\x01");
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } more[] = {
+        {"", 0},
+        {KEY_SHARE, sizeof KEY_SHARE - 1},
+        {NAME, sizeof NAME - 1},
+        {"\xff\x01\0\x01\0", 5},
+        {"\xff\x01\0\x01\x01", 5},       /* a renegotiation: refused */
+        {"\0\x01\0\x01\x01", 5},         /* short records */
+        {"\0\x01\0\x01\x09", 5},         /* of a length that is none */
+        {"\0\x10\0\x05\0\x03\x02h2", 9}, /* not asked for */
+        {"\0\x0a\0\x04\0\x02\0\x19", 8}, /* the last list counts */
+        {"\0\x0d\0\x04\0\x02\x08\x04", 8},
+        {"\0\x0d\0\x04\0\x02\x02\x03", 8}, /* SHA-1 alone */
+        {"\0\x0d\0\x04\0\x03\x04\x03", 8}, /* broken */
+        {"\0\0\0\x02\0\x05", 6},
+    };
+    static unsigned char record[2000];
+    unsigned done = 0;
+    for (size_t i = 0; i < COUNT(more); i++) {
+        for (size_t k = 0; k < COUNT(more); k++) {
+            struct buf b;
+            char bytes[256];
+            buf_borrow(&b, bytes, sizeof bytes);
+            buf_put(&b, curve, sizeof curve - 1);
+            buf_put(&b, hashes, sizeof hashes - 1);
+            buf_put(&b, more[i].bytes, more[i].len);
+            buf_put(&b, more[k].bytes, more[k].len);
+            size_t len = put_hello(record + 5, "\x13\x01\xc0\x2b\xc0\x2f\0\xff", 8, bytes, b.len);
+            memcpy(record, "\x16\x03\x01\0\0", 5);
+            record[3] = (unsigned char)(len >> 8);
+            record[4] = (unsigned char)len;
+            done += outcomes(record, len + 5) == 0xC02B ? 1 : 0;
+        }
+    }
+    assert_in_range(done, 20, COUNT(more) * COUNT(more) - 20);
 }
 
 int main(void)
@@ -316,7 +503,10 @@ int main(void)
         cmocka_unit_test(test_the_empty_places_are_filled),
         cmocka_unit_test(test_as_many_suites_as_a_hello_can_hold),
         cmocka_unit_test(test_the_same_errors),
-        cmocka_unit_test(test_where_the_suites_end),
+        cmocka_unit_test(test_what_is_of_no_use_is_left_out),
+        cmocka_unit_test(test_what_is_not_as_it_should_be_stays_as_it_is),
+        cmocka_unit_test(test_what_stays_too_long_stays_as_it_is),
+        cmocka_unit_test(test_the_same_is_done_after_extensions_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

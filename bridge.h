@@ -767,6 +767,11 @@ extern const br_hash_class hash_sha256;
 void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
                      size_t seed_count, const br_tls_prf_seed_chunk *seed);
 
+/* ---- wipe.c: what GMP and Nettle free ----------------------------------------------------------- */
+
+/* From the first call on it is wiped before. Any thread may call. */
+void wipe_gmp(void);
+
 /* ---- curve.c: the arithmetic of elliptic curves -------------------------------------------------
  *
  * Nettle's where its manual calls it side-channel silent, BearSSL's for the rest. Any thread may call; the first call
@@ -788,8 +793,9 @@ size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec
 struct key {  /* a private key, in the memory of the one role that uses it */
     int type; /* BR_KEYTYPE_RSA or BR_KEYTYPE_EC, 0: none */
     br_rsa_private_key rsa;
+    br_rsa_public_key rsa_public; /* as the file has it */
     br_ec_private_key ec;
-    struct buf memory; /* what the two point into; wiped by x509_key_free() */
+    struct buf memory; /* what the three point into; wiped by x509_key_free() */
 };
 
 enum { /* tags of a GeneralName (RFC 5280 §4.2.1.6) */
@@ -860,7 +866,7 @@ void algid_put_null(struct buf *b, const char *oid);
 void algid_put_oid(struct buf *b, const char *oid, const char *parameter);
 void algid_put_bytes(struct buf *b, const char *oid, const void *parameter, size_t len);
 
-/* ---- rsa.c: the public operation of RSA (pure) ----------------------------------------------- */
+/* ---- rsa.c: the operations of RSA --------------------------------------------------------------- */
 
 enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
 
@@ -868,6 +874,13 @@ enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
  * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
  * 64 bits, more than RSA_MAX). */
 bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
+/* RSASSA-PKCS1-v1_5 (RFC 8017 §8.2.1), the same bytes as br_rsa_i62_pkcs1_sign(), which stands in where Nettle cannot.
+ * oid: BR_HASH_OID_*. signature: at least SIGNATURE_MAX. Returns its length, after verifying it with the public key;
+ * 0: the two are not the halves of one key, or the computation went wrong, and signature is all zeros. Any thread may
+ * call; blinding values are from getrandom(2) each time, without which the process aborts, as GMP does without
+ * memory. */
+size_t rsa_sign(const unsigned char *oid, const unsigned char *hash, size_t hash_len,
+                const br_rsa_public_key *public, const br_rsa_private_key *private, unsigned char *signature);
 
 /* ---- cmskey.c: a content key for one recipient of CMS (pure) --------------------------------- */
 

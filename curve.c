@@ -20,7 +20,6 @@
 #include <nettle/ecc-curve.h>
 #include <nettle/ecdsa.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -277,13 +276,6 @@ static size_t mulgen(unsigned char *point, const unsigned char *x, size_t len, i
                                       : br_ec_get_default()->mulgen(point, x, len, curve);
 }
 
-/* GMP and Nettle free their working memory as it is: intermediate values of secrets would stay in it. */
-static void wipe_and_free(void *memory, size_t size)
-{
-    explicit_bzero(memory, size);
-    free(memory);
-}
-
 /* This binary was tested with one build of the library; the machine may have another. Any numbers will do. */
 static bool agrees(void)
 {
@@ -310,7 +302,7 @@ static bool agrees(void)
 static void choose(void)
 {
     chosen_impl = *br_ec_get_default();
-    mp_set_memory_functions(NULL, NULL, wipe_and_free);
+    wipe_gmp();
     trusted = ecc_size(nettle_get_secp_256r1()) == LIMBS &&
               ecc_ecdsa_sign_itch(nettle_get_secp_256r1()) <= SCRATCH && agrees();
     if (trusted) {

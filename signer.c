@@ -113,12 +113,7 @@ static size_t sign_rsa(const struct key *key, const struct request *r, unsigned 
         [br_sha384_ID] = (const unsigned char *)BR_HASH_OID_SHA384,
         [br_sha512_ID] = (const unsigned char *)BR_HASH_OID_SHA512,
     };
-    size_t len = (key->rsa.n_bitlen + 7) / 8;
-    if (len > SIGNATURE_MAX ||
-        !br_rsa_pkcs1_sign_get_default()(oids[r->hash], r->digest, r->len, &key->rsa, signature)) {
-        return 0;
-    }
-    return len;
+    return rsa_sign(oids[r->hash], r->digest, r->len, &key->rsa_public, &key->rsa, signature);
 }
 
 static size_t sign_ec(const struct key *key, const struct request *r, unsigned char *signature)

@@ -134,6 +134,7 @@ static const char *read_rsa_private(struct key *k, struct der d)
         return bad_key;
     }
     k->type = BR_KEYTYPE_RSA;
+    k->rsa_public = (br_rsa_public_key){bytes_of(n), n.len, bytes_of(e), e.len};
     k->rsa = (br_rsa_private_key){
         .n_bitlen = bits,
         .p = bytes_of(p),
@@ -521,15 +522,14 @@ void x509_chain_free(struct chain *c)
 
 /* ---- which key, which host ------------------------------------------------------------------- */
 
-static bool match_rsa(const br_rsa_public_key *public, const br_rsa_private_key *private,
-                      const unsigned char hash[32])
+/* rsa_sign() verifies with the public half in the file of the private key: it must be that of the certificate. */
+static bool match_rsa(const br_rsa_public_key *public, const struct key *k, const unsigned char hash[32])
 {
-    unsigned char signature[SIGNATURE_MAX], out[32];
-    size_t len = (private->n_bitlen + 7) / 8;
-    return public->nlen == len && len <= sizeof signature &&
-           br_rsa_pkcs1_sign_get_default()(BR_HASH_OID_SHA256, hash, 32, private, signature) == 1 &&
-           br_rsa_pkcs1_vrfy_get_default()(signature, len, BR_HASH_OID_SHA256, 32, public, out) == 1 &&
-           memcmp(out, hash, 32) == 0;
+    unsigned char signature[SIGNATURE_MAX];
+    const br_rsa_public_key *own = &k->rsa_public;
+    return public->nlen == own->nlen && memcmp(public->n, own->n, own->nlen) == 0 &&
+           public->elen == own->elen && memcmp(public->e, own->e, own->elen) == 0 &&
+           rsa_sign(BR_HASH_OID_SHA256, hash, 32, own, &k->rsa, signature) > 0;
 }
 
 static bool match_ec(const br_ec_public_key *public, const br_ec_private_key *private,
@@ -552,7 +552,7 @@ bool x509_match(const struct chain *c, const struct key *k)
         return false;
     }
     /* What is signed does not matter. The hash of the public key is at hand. */
-    return k->type == BR_KEYTYPE_RSA ? match_rsa(&leaf.key.key.rsa, &k->rsa, c->spki_sha256)
+    return k->type == BR_KEYTYPE_RSA ? match_rsa(&leaf.key.key.rsa, k, c->spki_sha256)
                                      : match_ec(&leaf.key.key.ec, &k->ec, c->spki_sha256);
 }
 

@@ -1,6 +1,7 @@
 /* signer.c: both ends of a link, the signer in a process of its own. */
 
 #include "bridge.h"
+#include "tests/rsa_keys.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -115,6 +116,27 @@ static void test_each_link_has_its_own_keys_and_no_others(void **state)
     assert_int_equal(signs_with(&links[2], 0), 0);
 }
 
+static void test_an_rsa_key_signs_and_a_damaged_one_does_not(void **state)
+{
+    (void)state;
+    static const unsigned char hash[32] = {42};
+    unsigned char data[SIGNATURE_MAX], out[32];
+    struct pair k;
+    make_pair(&k, &prime_1024[0], &prime_1024[1]);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        end_signer(SIGKILL);
+        k.private.dq[9] ^= (unsigned char)damaged;
+        keys[0] = (struct key){.type = BR_KEYTYPE_RSA, .rsa = k.private, .rsa_public = k.public};
+        start_signer();
+        memcpy(data, hash, sizeof hash);
+        size_t len = signer_sign(&links[0], br_sha256_ID, data, sizeof hash, sizeof data);
+        assert_int_equal(len, damaged ? 0 : k.public.nlen);
+        assert_true(damaged || br_rsa_pkcs1_vrfy_get_default()(data, len, BR_HASH_OID_SHA256, sizeof hash,
+                                                               &k.public, out) == 1);
+        assert_true(damaged || memcmp(out, hash, sizeof hash) == 0);
+    }
+}
+
 static void test_a_hash_of_another_length_is_refused(void **state)
 {
     (void)state;
@@ -216,6 +238,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_link_that_was_shut_leaves_the_others_in_peace, make_links,
                                         end_links),
         cmocka_unit_test_setup_teardown(test_each_link_has_its_own_keys_and_no_others, make_links, end_links),
+        cmocka_unit_test_setup_teardown(test_an_rsa_key_signs_and_a_damaged_one_does_not, make_links,
+                                        end_links),
         cmocka_unit_test_setup_teardown(test_a_hash_of_another_length_is_refused, make_links, end_links),
         cmocka_unit_test_setup_teardown(test_messages_that_are_no_requests_are_passed_over, make_links,
                                         end_links),

@@ -245,6 +245,10 @@ static void a_damaged_rsa_key_does_not_match(void **state)
     assert_true(x509_key_load(&k, "rsa.pem", why, sizeof why));
     k.rsa.dp[10] ^= 1;
     assert_false(x509_match(&c, &k));
+    k.rsa.dp[10] ^= 1;
+    assert_true(x509_match(&c, &k));
+    k.rsa_public.n[10] ^= 1;
+    assert_false(x509_match(&c, &k));
     x509_key_free(&k);
     x509_chain_free(&c);
 }

@@ -2936,7 +2936,11 @@ struct http { /* the HTTP of one front */
 
 struct http_link { /* one connection to it */
     struct http *http;
-    struct visitor visitor;
+    struct visitor visitor; /* whose request it is */
+    uint64_t body;          /* its length, as the gate has counted it … */
+    uint64_t taken;         /* … and what libmicrohttpd has taken for it */
+    bool asked;             /* a request was announced, and libmicrohttpd has not begun it */
+    bool clean;             /* the last request ended well, and nothing of it is left */
     void (*answered)(void *arg);
     void (*ended)(void *arg);
     void *arg;
@@ -3078,11 +3082,14 @@ void http_run(struct http *h);
  * answered(arg) is called when a request's answer has been written to fd. NULL: no memory. The link ends when
  * fd's other end is closed, or when http ends it after an answer; then ended(arg) is called unless
  * http_forget() came before. */
-struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void (*answered)(void *arg),
-                           void (*ended)(void *arg), void *arg);
+struct http_link *http_add(struct http *h, int fd, void (*answered)(void *arg), void (*ended)(void *arg),
+                           void *arg);
 void http_forget(struct http_link *l);
-/* The next request is of this visitor: for connections of a proxy. Between requests only. */
-void http_visitor(struct http_link *l, const struct visitor *v);
+/* Before each request: whose it is, and how long its body is. A request that was not announced ends the link. */
+void http_announce(struct http_link *l, const struct visitor *v, uint64_t body);
+/* The next request may be another visitor's: the last one was answered, and libmicrohttpd has taken for its body
+ * just the bytes that the gate counted as such, so that none is left to be read as the beginning of the next. */
+bool http_clean(const struct http_link *l);
 /* From now on every answer closes its connection. */
 void http_drain(struct http *h);
 /* Commits what waits; its answers are lost. */
@@ -3120,7 +3127,7 @@ enum conn_kind {
 /* Every phase has a deadline of its own, which no byte from the peer moves. */
 enum phase {
     PHASE_HANDSHAKE,
-    PHASE_IDLE,    /* nothing of a next request has come; after a second the buffers are given back … */
+    PHASE_IDLE,    /* nothing of a next request has come; after some seconds the buffers are given back … */
     PHASE_RESTING, /* … and this begins */
     PHASE_HEAD,
     PHASE_BODY,
@@ -3128,6 +3135,16 @@ enum phase {
     PHASE_LINGER, /* all is said; what the peer still sends is read away so that it can read the last answer
                    */
     PHASE_COUNT
+};
+
+/* The way to http and back: our end of a socketpair. It belongs to a connection while that has a request with http. */
+struct channel {
+    struct conn *owner;     /* NULL: it waits for the next */
+    struct http_link *link; /* NULL: http has ended it */
+    int fd;
+    bool readable, writable;  /* as far as epoll and the last call tell */
+    bool watches_room, ended; /* as those of a connection */
+    struct channel *next;     /* of those that wait */
 };
 
 struct conn_env { /* what all connections of a front share */
@@ -3141,33 +3158,34 @@ struct conn_env { /* what all connections of a front share */
     int epoll;
     int acme;
     bool draining;
-    bool passed;          /* something was given to http since its last run */
-    struct conn *current; /* being pumped */
-    struct conn *ready;   /* have something to do */
-    struct spares spares; /* their memory */
+    bool passed;                           /* something was given to http since its last run */
+    struct conn *current;                  /* being pumped */
+    struct conn *ready;                    /* have something to do */
+    struct spares spares;                  /* their memory */
+    struct channel *channels;              /* that wait for a request, the last used first */
+    unsigned channel_count, channel_least; /* how many; and how many at the least since conn_trim() */
 };
 
 struct conn {
     struct conn_env *env;
     enum conn_kind kind;
     int fd;
-    int http_fd; /* our end of the socketpair, -1: none */
-    struct http_link *link;
+    struct channel *http; /* NULL: none */
     struct gate gate;
     struct visitor visitor;
     struct sockaddr_storage counted; /* for whom it counts with peers; AF_UNSPEC: for nobody alone */
     bool awaits_proxy;               /* no byte of TLS before the PROXY header */
     enum phase phase;
-    unsigned entered; /* phases so far: the same one again is a new one */
-    bool readable, writable, http_readable, http_writable; /* as far as epoll and the last call tell */
-    unsigned watches_room; /* bits, one a side: epoll tells when a send can go on */
-    unsigned ends;         /* bits: epoll has told of the end of the stream, which is to be read */
-    bool hung_up;          /* the peer sends no more */
-    bool busy;             /* a request is with http and not yet answered */
-    bool discard;          /* what else the peer sends is of no interest */
-    bool closing, shut;    /* the last answer is on its way; and after it the end was announced */
-    bool finished;         /* FIN was sent */
-    bool dead;             /* to be freed by the loop */
+    unsigned entered;        /* phases so far: the same one again is a new one */
+    bool readable, writable; /* as far as epoll and the last call tell */
+    bool watches_room;       /* epoll tells when a send can go on */
+    bool ended;              /* epoll has told of the end of the stream, which is to be read */
+    bool hung_up;            /* the peer sends no more */
+    bool busy;               /* a request is with http and not yet answered */
+    bool discard;            /* what else the peer sends is of no interest */
+    bool closing, shut;      /* the last answer is on its way; and after it the end was announced */
+    bool finished;           /* FIN was sent */
+    bool dead;               /* to be freed by the loop */
     bool full_handshake;
     bool queued;          /* in env->ready */
     struct iovec runs[2]; /* what the gate let through and http has not taken yet: a head, of a body */
@@ -3188,8 +3206,8 @@ struct conn {
     struct conn *prev, *next, *next_ready;
 };
 
-/* epoll's data for a connection is its address, plus this for http's side. */
-enum { CONN_HTTP_SIDE = 1 };
+/* epoll's data for a connection is its address, for a channel its address plus this. */
+enum { CONN_CHANNEL = 1 };
 
 /* Takes fd (non-blocking) in any case, and counts it with peers until conn_free(). NULL: no memory. */
 struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const struct sockaddr_storage *addr);
@@ -3205,6 +3223,10 @@ void conn_pump(struct conn *c);
 void conn_expire(struct conn *c);
 /* The process is to end: says goodbye where none has come for a while. */
 void conn_drain(struct conn *c);
+/* What epoll told of a channel: events of epoll_wait(2). */
+void conn_channel_event(struct channel *h, uint32_t events);
+/* Closes the channels that nobody has needed since the last call. Returns how many. */
+unsigned conn_trim(struct conn_env *env);
 
 /* ---- serve.c: the front, an event loop ------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@ enum {
         16384 + 85, /* a page of ours in one record; what a small one leaves untouched is no memory */
     OUT_SIZE = (OUT_RECORD + PAGE - 1) / PAGE * PAGE,
     WIRE_SIZE = PAGE,
+    CHANNELS_MAX = 256, /* that wait for a request */
     REGION = CONN_SIZE + IN_SIZE + OUT_SIZE + WIRE_SIZE,
     REPLY_MAX = 1 << 20,
     ROUNDS = 64, /* of pumping before others have their turn */
@@ -59,19 +61,19 @@ bool conn_room(const struct conn_env *env, enum conn_kind kind, const struct soc
             (is_proxy(kind) || peers_count(env->peers, addr) < env->conf->max_per_address));
 }
 
-static bool watch(struct conn *c, int fd, unsigned side)
+/* what: epoll's data. */
+static bool watch(const struct conn *c, int fd, uintptr_t what)
 {
-    struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = (uintptr_t)c | side};
+    struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = what};
     return epoll_ctl(c->env->epoll, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
 /* A send would have waited. Who never has to wait is never woken because he could send. */
-static void watch_room(struct conn *c, int fd, unsigned side)
+static void watch_room(struct conn *c, int fd, uintptr_t what, bool *watches)
 {
-    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                            .data.u64 = (uintptr_t)c | side};
-    if ((c->watches_room & 1U << side) == 0) {
-        c->watches_room |= 1U << side;
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = what};
+    if (!*watches) {
+        *watches = true;
         c->dead = epoll_ctl(c->env->epoll, EPOLL_CTL_MOD, fd, &e) != 0 || c->dead;
     }
 }
@@ -90,7 +92,6 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     c->counted = is_proxy(kind) ? nobody : *addr;
     peers_enter(env->peers, env->front, &c->counted);
     c->fd = fd;
-    c->http_fd = -1;
     c->in = region + CONN_SIZE;
     c->out = c->in + IN_SIZE;
     c->wire = c->out + OUT_SIZE;
@@ -104,7 +105,7 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
         tls_server(&c->tls, &env->policy, env->cache);
         br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, BR_SSL_BUFSIZE_INPUT, c->out, OUT_RECORD);
     }
-    if ((c->kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, 0)) {
+    if ((c->kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, (uintptr_t)c)) {
         conn_free(c);
         return NULL;
     }
@@ -116,19 +117,21 @@ static void forget_runs(struct conn *c)
     c->runs[0].iov_len = c->runs[1].iov_len = 0;
 }
 
+static void channel_close(struct channel *h)
+{
+    if (h->link != NULL) {
+        http_forget(h->link);
+    }
+    close(h->fd);
+    free(h);
+}
+
 static void leave_http(struct conn *c)
 {
-    if (c->link != NULL) {
-        http_forget(c->link);
-        c->link = NULL;
+    if (c->http != NULL) {
+        channel_close(c->http);
+        c->http = NULL;
     }
-    if (c->http_fd >= 0) {
-        close(c->http_fd);
-        c->http_fd = -1;
-        c->watches_room &= ~(1U << CONN_HTTP_SIDE);
-        c->ends &= ~(1U << CONN_HTTP_SIDE);
-    }
-    c->http_readable = false;
     c->busy = false;
     forget_runs(c);
 }
@@ -303,7 +306,7 @@ static bool send_wire(struct conn *c)
     if (n > 0) {
         wire_out_done(c, (size_t)n);
     } else if (!c->writable) {
-        watch_room(c, c->fd, 0);
+        watch_room(c, c->fd, (uintptr_t)c, &c->watches_room);
     }
     return n > 0;
 }
@@ -336,7 +339,7 @@ static bool read_proxy(struct conn *c)
     switch (proxy_read(&p, bytes, (size_t)n)) {
     case PROXY_MORE: /* epoll tells when more has come */
         c->readable = false;
-        c->dead = (c->ends & 1U) != 0;
+        c->dead = c->ended;
         return false;
     case PROXY_WRONG: return no_proxy(c, p.why);
     default: break;
@@ -360,7 +363,7 @@ static ssize_t receive(struct conn *c, unsigned char *room, size_t len)
     if (n == 0) {
         c->hung_up = true;
     }
-    if (n >= 0 && (size_t)n < len && (n == 0 || (c->ends & 1U) == 0)) {
+    if (n >= 0 && (size_t)n < len && (n == 0 || !c->ended)) {
         c->readable = false;
     }
     return n;
@@ -401,39 +404,122 @@ static bool receive_wire(struct conn *c)
 /* ---- between the gate and http ----------------------------------------------------------------------------
  */
 
+static void owner_goes_on(struct channel *h)
+{
+    h->readable = true; /* epoll will say so only at its next turn */
+    if (h->owner != NULL) {
+        h->owner->busy = false;
+        conn_ready(h->owner);
+    }
+}
+
 static void on_answered(void *arg)
 {
-    struct conn *c = arg;
-    c->busy = false;
-    c->http_readable = true; /* epoll will say so only at its next turn */
-    conn_ready(c);
+    owner_goes_on(arg);
 }
 
 static void on_ended(void *arg)
 {
-    struct conn *c = arg;
-    c->link = NULL;
-    c->busy = false;
-    c->http_readable = true; /* the end of the stream is to be read */
-    conn_ready(c);
+    struct channel *h = arg;
+    h->link = NULL;
+    owner_goes_on(h); /* the end of the stream is to be read */
 }
 
-/* The socketpair is made when the first request is there: a connection that never asks costs no parser. */
-static bool join_http(struct conn *c)
+void conn_channel_event(struct channel *h, uint32_t events)
+{
+    h->readable = h->readable || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    h->writable = h->writable || (events & (EPOLLOUT | EPOLLERR)) != 0;
+    h->ended = h->ended || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if (h->owner != NULL) {
+        conn_ready(h->owner);
+    }
+}
+
+static struct channel *channel_open(struct conn *c)
 {
     int pair[2];
-    if (c->http_fd >= 0) {
-        return true;
+    struct channel *h = calloc(1, sizeof *h);
+    if (h == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+        free(h);
+        return NULL;
     }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-        return false;
+    h->fd = pair[0];
+    h->writable = true;
+    h->link = http_add(c->env->http, pair[1], on_answered, on_ended, h);
+    if (h->link == NULL || !watch(c, h->fd, (uintptr_t)h | CONN_CHANNEL)) {
+        channel_close(h);
+        return NULL;
     }
-    c->http_fd = pair[0];
-    c->http_writable = true;
-    c->link = http_add(c->env->http, pair[1], &c->visitor, on_answered, on_ended, c);
-    if (c->link == NULL || !watch(c, pair[0], CONN_HTTP_SIDE)) {
+    return h;
+}
+
+/* One that waits and was not ended meanwhile, or NULL. */
+static struct channel *channel_take(struct conn_env *env)
+{
+    struct channel *h;
+    while ((h = env->channels) != NULL) {
+        env->channels = h->next;
+        env->channel_count--;
+        if (h->link != NULL && !h->ended) {
+            break;
+        }
+        channel_close(h);
+    }
+    if (env->channel_count < env->channel_least) {
+        env->channel_least = env->channel_count;
+    }
+    return h;
+}
+
+/* A connection that never asks costs no parser, and one that is answered none any more: the next request, whoever's it
+ * is, finds it still warm. */
+static void release_http(struct conn *c)
+{
+    struct channel *h = c->http;
+    struct conn_env *env = c->env;
+    if (h == NULL || h->link == NULL || h->ended || !http_clean(h->link) ||
+        env->channel_count == CHANNELS_MAX) {
         leave_http(c);
+        return;
+    }
+    c->http = NULL;
+    h->owner = NULL;
+    h->next = env->channels;
+    env->channels = h;
+    env->channel_count++;
+}
+
+unsigned conn_trim(struct conn_env *env)
+{
+    unsigned count = env->channel_least;
+    struct channel **end = &env->channels; /* those that were not used for longest are the last */
+    for (unsigned i = count; i < env->channel_count; i++) {
+        end = &(*end)->next;
+    }
+    for (struct channel *h = *end, *next; h != NULL; h = next) {
+        next = h->next;
+        channel_close(h);
+    }
+    *end = NULL;
+    env->channel_count -= count;
+    env->channel_least = env->channel_count;
+    return count;
+}
+
+static bool join_http(struct conn *c)
+{
+    if (c->http == NULL) {
+        c->http = channel_take(c->env);
+    }
+    if (c->http == NULL) {
+        c->http = channel_open(c);
+    }
+    if (c->http == NULL) {
         return false;
+    }
+    c->http->owner = c;
+    if (c->http->link != NULL) {
+        http_announce(c->http->link, &c->visitor, c->gate.body_left);
     }
     return true;
 }
@@ -453,9 +539,6 @@ static bool meet_visitor(struct conn *c)
         enter(c, c->gate.state == GATE_BODY ? PHASE_BODY : c->phase);
         refuse(c, status, why);
         return false;
-    }
-    if (c->link != NULL) {
-        http_visitor(c->link, &c->visitor);
     }
     return true;
 }
@@ -554,14 +637,15 @@ static bool pass_on(struct conn *c)
     if (runs_left(c) == 0) {
         return next_runs(c);
     }
-    if (!c->http_writable) {
+    struct channel *h = c->http;
+    if (!h->writable) {
         return false;
     }
     const struct msghdr runs = {.msg_iov = c->runs, .msg_iovlen = COUNT(c->runs)};
-    ssize_t n = sendmsg(c->http_fd, &runs, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = sendmsg(h->fd, &runs, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
-        c->http_writable = false;
-        watch_room(c, c->http_fd, CONN_HTTP_SIDE);
+        h->writable = false;
+        watch_room(c, h->fd, (uintptr_t)h | CONN_CHANNEL, &h->watches_room);
         return false;
     }
     c->env->passed = true;
@@ -583,7 +667,8 @@ static bool pass_on(struct conn *c)
 static bool take_answer(struct conn *c)
 {
     size_t room;
-    if (c->reply_sent == c->reply.len && !c->http_readable) {
+    struct channel *h = c->http;
+    if (c->reply_sent == c->reply.len && (h == NULL || !h->readable)) {
         return false;
     }
     unsigned char *out = clear_out(c, &room);
@@ -598,13 +683,13 @@ static bool take_answer(struct conn *c)
         clear_out_done(c, n, c->reply_sent == c->reply.len);
         return true;
     }
-    ssize_t n = recv(c->http_fd, out, room, MSG_DONTWAIT);
+    ssize_t n = recv(h->fd, out, room, MSG_DONTWAIT);
     if (n > 0) {
-        c->http_readable = (size_t)n == room || (c->ends & 1U << CONN_HTTP_SIDE) != 0;
+        h->readable = (size_t)n == room || h->ended;
         clear_out_done(c, (size_t)n, true);
         return true;
     }
-    c->http_readable = false;
+    h->readable = false;
     if (n == 0 || errno != EAGAIN) { /* http has ended the connection */
         leave_http(c);
         begin_close(c);
@@ -632,7 +717,8 @@ static void on_secured(struct conn *c)
 static bool nothing_to_send(struct conn *c)
 {
     size_t len;
-    return c->reply_sent == c->reply.len && !c->http_readable && wire_out(c, &len) == NULL;
+    return c->reply_sent == c->reply.len && (c->http == NULL || !c->http->readable) &&
+           wire_out(c, &len) == NULL;
 }
 
 /* Announces the end, by close_notify and then by FIN. */
@@ -688,6 +774,7 @@ static bool advance(struct conn *c)
         return true;
     }
     if (c->phase == PHASE_ANSWER && !c->busy && nothing_to_send(c)) {
+        release_http(c);
         if (c->gate.last || c->env->draining) {
             begin_close(c);
         } else {
@@ -727,8 +814,7 @@ void conn_pump(struct conn *c)
     c->env->current = NULL;
 }
 
-/* Gives back the HTTP parser and the pages of the buffers; these only between records, when the engine holds no byte of
- * either. */
+/* Gives back the pages of the buffers; only between records, when the engine holds no byte of either. */
 static void rest(struct conn *c)
 {
     size_t len;
@@ -737,7 +823,6 @@ static void rest(struct conn *c)
         madvise(c->in, IN_SIZE, MADV_DONTNEED);
         madvise(c->out, OUT_SIZE + (c->wire_len == 0 ? WIRE_SIZE : 0), MADV_DONTNEED);
     }
-    leave_http(c);
     enter(c, PHASE_RESTING);
 }
 
@@ -777,8 +862,7 @@ void conn_expire(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
-    if (c->phase ==
-        PHASE_RESTING) { /* PHASE_IDLE is over within a second: a first request may be on its way */
+    if (c->phase == PHASE_RESTING) { /* PHASE_IDLE will be over within a second */
         begin_close(c);
         conn_ready(c);
     }

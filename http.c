@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -144,6 +145,18 @@ static bool go_on(struct http_request *r, const char *url, const char *method)
     }
 }
 
+/* What the gate has not let through as a request is none, whatever libmicrohttpd makes of the bytes. */
+static bool announced(struct http_link *l)
+{
+    static int64_t complained;
+    bool asked = l->asked;
+    l->asked = false;
+    if (!asked) {
+        log_seldom(&complained, "closed a connection: libmicrohttpd reads a request where the gate saw none");
+    }
+    return asked;
+}
+
 /* libmicrohttpd calls this for the head, for each piece of the body, at its end, and after a resume. */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
@@ -161,11 +174,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         r->connection = connection;
         r->link = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
         *state = r;
-        ok = !has_body(r) || begin_request(r, url, method);
+        ok = announced(r->link) && (!has_body(r) || begin_request(r, url, method));
     } else if (*upload_len > 0) {
         if (r->stage == REQUEST_BODY) {
             submit_feed(r, upload, *upload_len);
         }
+        r->link->taken += *upload_len;
         *upload_len = 0;
     } else {
         ok = go_on(r, url, method);
@@ -176,15 +190,17 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)cls, (void)connection, (void)code;
+    (void)cls, (void)connection;
     struct http_request *r = *state;
     if (r == NULL) {
         return;
     }
     *state = NULL;
     submit_drop(r);
-    if (r->link != NULL && r->link->answered != NULL) {
-        r->link->answered(r->link->arg);
+    struct http_link *l = r->link;
+    l->clean = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && l->taken == l->body;
+    if (l->answered != NULL) {
+        l->answered(l->arg);
     }
     free(r);
 }
@@ -304,18 +320,18 @@ void http_run(struct http *h)
     log_release(); /* what was accepted is in the log before the visitor reads it */
 }
 
-struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void (*answered)(void *),
-                           void (*ended)(void *), void *arg)
+struct http_link *http_add(struct http *h, int fd, void (*answered)(void *), void (*ended)(void *), void *arg)
 {
     struct http_link *l = malloc(sizeof *l);
     if (l == NULL) {
         close(fd);
         return NULL;
     }
-    *l = (struct http_link){.http = h, .visitor = *v, .answered = answered, .ended = ended, .arg = arg};
+    *l = (struct http_link){.http = h, .answered = answered, .ended = ended, .arg = arg};
     h->adding = l;
-    socklen_t len = v->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    enum MHD_Result added = MHD_add_connection(h->daemon, fd, (const struct sockaddr *)&v->addr, len);
+    const struct sockaddr_un nobody = {.sun_family = AF_UNIX}; /* each request says whose it is */
+    enum MHD_Result added =
+        MHD_add_connection(h->daemon, fd, (const struct sockaddr *)&nobody, sizeof nobody.sun_family);
     if (added != MHD_YES || h->adding != NULL) { /* MHD has closed fd, or never told us of the connection */
         if (h->adding == l) {
             free(l);
@@ -326,9 +342,18 @@ struct http_link *http_add(struct http *h, int fd, const struct visitor *v, void
     return l;
 }
 
-void http_visitor(struct http_link *l, const struct visitor *v)
+void http_announce(struct http_link *l, const struct visitor *v, uint64_t body)
 {
     l->visitor = *v;
+    l->body = body;
+    l->taken = 0;
+    l->asked = true;
+    l->clean = false;
+}
+
+bool http_clean(const struct http_link *l)
+{
+    return l->clean && !l->asked;
 }
 
 void http_forget(struct http_link *l)

@@ -15,7 +15,8 @@ enum {
     EVENTS = 128,
     REST = 1000,          /* milliseconds without accepting after the descriptors ran out */
     TRIM = 3000,          /* milliseconds from the first that rests until the heap is given back, too */
-    IDLE_BEFORE_REST = 1, /* second until an idle connection gives its buffers back */
+    IDLE_BEFORE_REST = 4, /* seconds until an idle connection gives its buffers back; part of idle_timeout */
+    IDLE_IN_DRAIN = 1,    /* and until it is closed when the process is to end */
     LINGER = 3,
 };
 
@@ -41,7 +42,8 @@ struct serve {
     int64_t now;
     int64_t rests_until; /* 0: accepting */
     int64_t drain_until; /* 0: not draining */
-    int64_t trim_at;     /* 0: nobody has gone to rest */
+    int64_t trim_at;     /* 0: there is nothing to give back */
+    bool rested;         /* somebody has gone to rest since the last time */
     size_t open;
 };
 
@@ -90,14 +92,26 @@ static void expire(struct serve *s)
             next = c->next;
             conn_expire(c);
             list_by_phase(s, c);
-            if (c->phase == PHASE_RESTING && s->trim_at == 0) {
-                s->trim_at = s->now + TRIM;
-            }
+            s->rested = s->rested || c->phase == PHASE_RESTING;
         }
     }
+}
+
+static void trim(struct serve *s)
+{
     if (s->trim_at != 0 && s->now >= s->trim_at) {
-        malloc_trim(0); /* what many used at the same time lies between what is still in use */
+        bool fewer = conn_trim(&s->env) > 0;
+        if (fewer) {
+            http_run(s->env.http); /* which has its share of each */
+        }
+        if (fewer || s->rested) {
+            malloc_trim(0); /* what many used at the same time lies between what is still in use */
+        }
+        s->rested = false;
         s->trim_at = 0;
+    }
+    if (s->trim_at == 0 && (s->rested || s->env.channels != NULL)) {
+        s->trim_at = s->now + TRIM;
     }
 }
 
@@ -244,6 +258,18 @@ static void close_listeners(struct serve *s)
     }
 }
 
+/* A first request may be on its way, or none will come: who waits for one has to be told soon. */
+static void hurry_idle(struct serve *s)
+{
+    int64_t sooner = s->timeouts[PHASE_IDLE] - (int64_t)IDLE_IN_DRAIN * 1000;
+    if (sooner > 0) {
+        s->timeouts[PHASE_IDLE] -= sooner;
+        for (struct conn *c = s->lists[PHASE_IDLE].first; c != NULL; c = c->next) {
+            c->deadline -= sooner;
+        }
+    }
+}
+
 static void begin_drain(struct serve *s)
 {
     struct signalfd_siginfo info;
@@ -256,6 +282,7 @@ static void begin_drain(struct serve *s)
     close_listeners(s);
     s->env.draining = true;
     http_drain(s->env.http);
+    hurry_idle(s);
     for (int p = 0; p < PHASE_COUNT; p++) {
         struct conn *next;
         for (struct conn *c = s->lists[p].first; c != NULL; c = next) {
@@ -267,21 +294,15 @@ static void begin_drain(struct serve *s)
 
 static void on_conn_event(const struct epoll_event *e)
 {
-    struct conn *c = (struct conn *)(uintptr_t)(e->data.u64 & ~(uint64_t)CONN_HTTP_SIDE);
-    bool in =
-        (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0; /* trouble shows when it is read */
-    bool out = (e->events & (EPOLLOUT | EPOLLERR)) != 0;
-    unsigned side = e->data.u64 & CONN_HTTP_SIDE;
-    if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
-        c->ends |= 1U << side;
+    if ((e->data.u64 & CONN_CHANNEL) != 0) {
+        conn_channel_event((struct channel *)(uintptr_t)(e->data.u64 - CONN_CHANNEL), e->events);
+        return;
     }
-    if (side != 0) {
-        c->http_readable = c->http_readable || (in && c->http_fd >= 0);
-        c->http_writable = c->http_writable || out;
-    } else {
-        c->readable = c->readable || in;
-        c->writable = c->writable || out;
-    }
+    struct conn *c = (struct conn *)(uintptr_t)e->data.u64;
+    /* Trouble shows when it is read. */
+    c->readable = c->readable || (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    c->writable = c->writable || (e->events & (EPOLLOUT | EPOLLERR)) != 0;
+    c->ended = c->ended || (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     conn_ready(c);
 }
 
@@ -323,6 +344,7 @@ void serve_run(struct serve *s)
             run_ready(s); /* an answer that is there already saves a turn of the loop */
         }
         expire(s);
+        trim(s);
         if (s->rests_until != 0 && s->now >= s->rests_until) {
             s->rests_until = 0;
             watch_listeners(s, true);
@@ -336,6 +358,8 @@ void serve_run(struct serve *s)
             bury(s, s->lists[p].first); /* wipes what they held */
         }
     }
+    s->env.channel_least = s->env.channel_count;
+    conn_trim(&s->env);
     http_stop(s->env.http);
 }
 
@@ -396,10 +420,11 @@ struct serve *serve_start(struct front *f)
     add_listeners(s, f->http_fds, c->http_listen_count, CONN_REDIRECT);
     add_listeners(s, f->admin_fds, c->admin_listen_count, CONN_ADMIN);
 
+    const unsigned idle = c->idle_timeout < IDLE_BEFORE_REST ? c->idle_timeout : IDLE_BEFORE_REST;
     const unsigned seconds[PHASE_COUNT] = {
         [PHASE_HANDSHAKE] = c->handshake_timeout,
-        [PHASE_IDLE] = IDLE_BEFORE_REST,
-        [PHASE_RESTING] = c->idle_timeout,
+        [PHASE_IDLE] = idle,
+        [PHASE_RESTING] = c->idle_timeout - idle,
         [PHASE_HEAD] = c->head_timeout,
         [PHASE_BODY] = c->body_timeout,
         [PHASE_ANSWER] = c->answer_timeout,

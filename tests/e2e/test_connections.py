@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import resource
 import socket
 import time
@@ -84,11 +85,38 @@ def secure_connections(bridge, count):
     return found
 
 
-def post(connection):
-    body = b"name=Ada&message=" + b"x" * 900
+def post(connection, name=b"Ada"):
+    body = b"name=" + name + b"&message=" + b"x" * 900
     connection.sendall(b"POST /f/order HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
                        b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" % len(body) + body)
-    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    return answer
+
+
+def test_visitors_who_come_one_after_the_other_share_a_parser_and_nothing_else():
+    """Each on a connection that stays open, in turn, twice; what one says is never another's."""
+    visitors = 40
+    with Bridge({"bridge": {"fronts": 1}, "form order": {"subject": "{name}", "rate": "1000/1m"}}) as b:
+        before = sockets(b.front())
+        context = b.context()
+        connections = [context.wrap_socket(socket.create_connection(("127.0.0.1", b.port), PATIENCE, (f"127.0.0.{i + 2}", 0)),
+                                           server_hostname="localhost") for i in range(visitors)]
+        receipts = {}
+        for turn in "ab":
+            for i, c in enumerate(connections):
+                answer = post(c, b"%d%s" % (i, turn.encode()))
+                receipts[f"{i}{turn}"] = re.search(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}", answer.decode())[0]
+        assert sockets(b.front()) - before - visitors <= 4, "each has a parser of its own"
+        for c in connections:
+            c.close()
+        mails = b.mails(2 * visitors)
+        assert len(mails) == 2 * visitors == len(set(receipts.values()))
+        for mail in mails:
+            who = mail["Subject"]
+            received = str(mail["Received"])
+            assert receipts[who] in received, "another's receipt"
+            assert f"[127.0.0.{int(who[:-1]) + 2}]" in received, "another's address"
 
 
 def test_a_connection_that_rests_after_a_post_takes_less_than_24_kb(bridge):

@@ -4,13 +4,7 @@
 
 #include <stdlib.h>
 
-/* libmicrohttpd calls these two whenever it is loaded and unloaded. */
-int gnutls_global_init(void);
-int gnutls_global_init(void)
-{
-    return 0;
-}
-
+/* libmicrohttpd calls it whenever it is unloaded; gnutls.c has the other one. */
 void gnutls_global_deinit(void);
 void gnutls_global_deinit(void)
 {

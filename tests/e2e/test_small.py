@@ -82,8 +82,13 @@ def archive(library):
 
 def test_the_stand_ins_for_gnutls_are_those_that_are_asked_for():
     names = subprocess.run(["nm", "-u", archive("libmicrohttpd.a")], check=True, capture_output=True, text=True).stdout
-    given = set(re.findall(r"\bgnutls_\w+", (ROOT / "static/gnutls.c").read_text()))
-    assert given == set(re.findall(r"\bgnutls_\w+", names))
+    given = (ROOT / "static/gnutls.c").read_text() + "gnutls_global_init"
+    assert set(re.findall(r"\bgnutls_\w+", given)) == set(re.findall(r"\bgnutls_\w+", names))
+
+
+def test_gnutls_is_kept_from_making_ready(ordinary):
+    names = subprocess.run(["nm", "-D", "--defined-only", ordinary], check=True, capture_output=True, text=True).stdout
+    assert re.search(r"\bT _gnutls_global_init_skip\b", names) and re.search(r"\bT gnutls_global_init\b", names)
 
 
 def starts(b, count):

@@ -190,7 +190,8 @@ long japanese_from_2022(const struct japanese *t, const unsigned char *in, size_
 /* ---- charset.c: what browsers send, as UTF-8 ----------------------------------------------------
  *
  * iconv loads a converter from a file, which no role may do once it is
- * narrowed: all are opened before, and shared by fork. */
+ * narrowed: all are opened before, and shared by fork. Where a byte is a
+ * character, a table does. */
 
 void charset_open(void);
 /* The encoding that a label of the WHATWG Encoding Standard stands for, by its name in the standard ("UTF-8",

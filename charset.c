@@ -9,18 +9,18 @@
 enum {
     LABEL_MAX = 24, /* no label of the standard is longer */
     CHUNK = 512,    /* output asked of iconv at a time */
+    HALF = 0x80,    /* of all bytes. Below it each encoding of one byte a character is ASCII */
 };
 
 /* The names and labels of the standard (§4.2), less what a form is never sent in: UTF-16, "replacement" and
  * x-user-defined. UTF-8 and windows-1252 need no converter. Where the standard and a converter of the same
  * name differ, the converter is the one that reads what browsers write. */
-static struct encoding {
+static const struct encoding {
     const char *name;
     const char *converter; /* NULL: done here */
     const char *labels;    /* each between spaces */
     const char *second;    /* for what it does not know, or NULL */
-    iconv_t cd, second_cd;
-    bool open;
+    long (*japanese)(const struct japanese *, const unsigned char *, size_t, struct buf *); /* or NULL */
 } encodings[] = {
     {.name = "UTF-8", .labels = " unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8 "},
     {.name = "windows-1252",
@@ -89,8 +89,8 @@ static struct encoding {
      .converter = "BIG5-HKSCS",
      .second = "BIG5",
      .labels = " big5 big5-hkscs cn-big5 csbig5 x-x-big5 "},
-    {.name = "EUC-JP", .converter = "EUC-JP-MS", .labels = " cseucpkdfmtjapanese euc-jp x-euc-jp "},
-    {.name = "ISO-2022-JP", .converter = "ISO-2022-JP", .labels = " csiso2022jp iso-2022-jp "},
+    {.name = "EUC-JP", .japanese = japanese_from_euc, .labels = " cseucpkdfmtjapanese euc-jp x-euc-jp "},
+    {.name = "ISO-2022-JP", .japanese = japanese_from_2022, .labels = " csiso2022jp iso-2022-jp "},
     {.name = "Shift_JIS",
      .converter = "CP932",
      .labels = " csshiftjis ms932 ms_kanji shift-jis shift_jis sjis windows-31j x-sjis "},
@@ -100,13 +100,23 @@ static struct encoding {
                " ksc_5601 windows-949 "},
 };
 
+/* How each is read, from charset_open() on. */
+static struct reader {
+    bool open;
+    bool single;           /* each byte is a character, */
+    uint16_t upper[HALF];  /* from HALF on these; 0: none */
+    iconv_t cd, second_cd; /* otherwise */
+} readers[COUNT(encodings)];
+
+static struct japanese japanese;
+
 static bool is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r';
 }
 
 /* "get an encoding" (Encoding Standard §4.2) */
-static struct encoding *find(const char *label, size_t len)
+static const struct encoding *find(const char *label, size_t len)
 {
     while (len > 0 && is_space(label[0])) {
         label++;
@@ -128,14 +138,14 @@ static struct encoding *find(const char *label, size_t len)
     }
     key[len + 1] = ' ';
     for (size_t i = 0; i < COUNT(encodings); i++) {
-        if (strstr(encodings[i].labels, key) != NULL) {
-            return encodings[i].converter == NULL || encodings[i].open ? &encodings[i] : NULL;
+        const struct encoding *e = &encodings[i];
+        if (strstr(e->labels, key) != NULL) {
+            bool always = e->converter == NULL && e->japanese == NULL;
+            return always || readers[i].open ? e : NULL;
         }
     }
     return NULL;
 }
-
-static struct japanese japanese; /* filled by charset_open() */
 
 /* The one character of the basic plane that these bytes are; 0: none. */
 static uint16_t one_character(iconv_t cd, const unsigned char *bytes, size_t len)
@@ -152,29 +162,63 @@ static uint16_t one_character(iconv_t cd, const unsigned char *bytes, size_t len
     return (uint16_t)c;
 }
 
-static void fill_japanese(iconv_t shift_jis, iconv_t euc)
+static void close_converter(iconv_t cd)
 {
-    for (size_t i = 0; i < JAPANESE_CELLS; i++) {
+    if (cd != (iconv_t)-1) {
+        iconv_close(cd);
+    }
+}
+
+static bool fill_japanese(void)
+{
+    iconv_t shift_jis = iconv_open("UTF-8", "CP932"), euc = iconv_open("UTF-8", "EUC-JP-MS");
+    bool both = shift_jis != (iconv_t)-1 && euc != (iconv_t)-1;
+    for (size_t i = 0; both && i < JAPANESE_CELLS; i++) {
         unsigned char bytes[2], three[3] = {0x8F};
         japanese_cell(i, bytes, three + 1);
         japanese.jis0208[i] = one_character(shift_jis, bytes, sizeof bytes);
         japanese.jis0212[i] = one_character(euc, three, sizeof three);
     }
+    close_converter(shift_jis);
+    close_converter(euc);
+    return both;
 }
 
-void charset_open(void)
+/* False where a byte may be the first of several, or is held back to be composed with the next. */
+static bool fill_upper(struct reader *r)
 {
-    for (size_t i = 0; i < COUNT(encodings); i++) {
-        struct encoding *e = &encodings[i];
-        if (e->converter != NULL && !e->open) {
-            e->cd = iconv_open("UTF-8", e->converter);
-            e->second_cd = e->second != NULL ? iconv_open("UTF-8", e->second) : (iconv_t)-1;
-            e->open = e->cd != (iconv_t)-1;
+    for (unsigned i = 0; i < HALF; i++) {
+        unsigned char byte = (unsigned char)(HALF + i);
+        errno = 0;
+        r->upper[i] = one_character(r->cd, &byte, 1);
+        if (r->upper[i] == 0 && errno != EILSEQ) {
+            return false;
         }
     }
-    const struct encoding *shift_jis = find("shift_jis", 9), *euc = find("euc-jp", 6);
-    if (shift_jis != NULL && euc != NULL) {
-        fill_japanese(shift_jis->cd, euc->cd);
+    return true;
+}
+
+static void open_reader(struct reader *r, const struct encoding *e)
+{
+    r->cd = iconv_open("UTF-8", e->converter);
+    r->open = r->cd != (iconv_t)-1;
+    r->single = r->open && fill_upper(r);
+    if (r->single) {
+        iconv_close(r->cd);
+    }
+    r->second_cd = e->second != NULL ? iconv_open("UTF-8", e->second) : (iconv_t)-1;
+}
+
+/* A converter is a library, which every role carries: what a table can hold is asked of it once, then it is closed. */
+void charset_open(void)
+{
+    bool filled = fill_japanese();
+    for (size_t i = 0; i < COUNT(encodings); i++) {
+        if (encodings[i].japanese != NULL) {
+            readers[i].open = filled;
+        } else if (encodings[i].converter != NULL && !readers[i].open) {
+            open_reader(&readers[i], &encodings[i]);
+        }
     }
 }
 
@@ -241,6 +285,18 @@ static void from_windows_1252(const unsigned char *in, size_t len, struct buf *o
     }
 }
 
+static long from_table(const uint16_t upper[HALF], const unsigned char *in, size_t len, struct buf *out)
+{
+    long wrong = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint32_t c = in[i] < HALF ? in[i] : upper[in[i] - HALF];
+        bool known = c != 0 || in[i] == 0;
+        put(out, known ? c : UTF8_REPLACEMENT);
+        wrong += !known;
+    }
+    return wrong;
+}
+
 /* One call of iconv into the room that is left, at most CHUNK. in NULL: what the converter still holds back.
  */
 static bool step(iconv_t cd, char **in, size_t *in_left, struct buf *out)
@@ -261,23 +317,24 @@ static bool step(iconv_t cd, char **in, size_t *in_left, struct buf *out)
     return done;
 }
 
-static long from_converter(struct encoding *e, const unsigned char *in, size_t len, struct buf *out)
+static long from_converter(const struct encoding *e, const struct reader *r, const unsigned char *in,
+                           size_t len, struct buf *out)
 {
     /* iconv takes char ** for historical reasons and does not write through it */
     char *at = (char *)(uintptr_t)in;
     size_t left = len;
     long wrong = 0;
-    iconv(e->cd, NULL, NULL, NULL, NULL); /* the one before may have ended half-way */
+    iconv(r->cd, NULL, NULL, NULL, NULL); /* the one before may have ended half-way */
     while (left > 0 && buf_ok(out)) {
-        if (step(e->cd, &at, &left, out) || errno == E2BIG) {
+        if (step(r->cd, &at, &left, out) || errno == E2BIG) {
             continue;
         }
         if (errno == EINVAL) { /* cut off inside a character */
             left = 0;
         } else if (errno == EILSEQ) {
             bool euro = (unsigned char)at[0] == 0x80 && strcmp(e->name, "GBK") == 0;
-            uint16_t other = e->second_cd != (iconv_t)-1 && left >= 2
-                                 ? one_character(e->second_cd, (const unsigned char *)at, 2)
+            uint16_t other = r->second_cd != (iconv_t)-1 && left >= 2
+                                 ? one_character(r->second_cd, (const unsigned char *)at, 2)
                                  : 0;
             if (other != 0) {
                 at += 2;
@@ -297,28 +354,26 @@ static long from_converter(struct encoding *e, const unsigned char *in, size_t l
         put(out, UTF8_REPLACEMENT);
         wrong++;
     }
-    while (buf_ok(out) && !step(e->cd, NULL, NULL, out) && errno == E2BIG) {
+    while (buf_ok(out) && !step(r->cd, NULL, NULL, out) && errno == E2BIG) {
     }
     return wrong;
 }
 
 long charset_to_utf8(const char *label, size_t label_len, const void *in, size_t len, struct buf *out)
 {
-    struct encoding *e = find(label, label_len);
+    const struct encoding *e = find(label, label_len);
     if (e == NULL) {
         return -1;
     }
     if (len == 0) {
         return 0;
     }
-    if (strcmp(e->name, "EUC-JP") == 0) {
-        return japanese_from_euc(&japanese, in, len, out);
-    }
-    if (strcmp(e->name, "ISO-2022-JP") == 0) {
-        return japanese_from_2022(&japanese, in, len, out);
+    if (e->japanese != NULL) {
+        return e->japanese(&japanese, in, len, out);
     }
     if (e->converter != NULL) {
-        return from_converter(e, in, len, out);
+        const struct reader *r = &readers[e - encodings];
+        return r->single ? from_table(r->upper, in, len, out) : from_converter(e, r, in, len, out);
     }
     if (strcmp(e->name, "UTF-8") == 0) {
         return from_utf8(in, len, out);

@@ -2,6 +2,7 @@
 
 #include "bridge.h"
 
+#include <iconv.h>
 #include <setjmp.h>
 #include <string.h>
 
@@ -122,6 +123,27 @@ static void text_becomes_what_was_typed(void **state)
     assert_reads("windows-1258", "a\xcc", "\xc3\xa0", 0); /* composed, the same to Unicode */
 }
 
+static void a_table_holds_what_the_converter_says(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "IBM866",      "ISO-8859-2", "ISO-8859-3",  "ISO-8859-4",  "ISO-8859-5",  "ISO-8859-6",
+        "ISO-8859-7",  "ISO-8859-8", "ISO-8859-10", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",
+        "ISO-8859-16", "KOI8-R",     "KOI8-U",      "macintosh",
+    };
+    for (size_t i = 0; i < COUNT(names); i++) {
+        iconv_t cd = iconv_open("UTF-8", names[i]);
+        assert_true(cd != (iconv_t)-1);
+        for (int byte = 1; byte < 256; byte++) {
+            char in[] = {(char)byte, '\0'}, want[8] = "", *from = in, *to = want;
+            size_t left = 1, room = sizeof want - 1;
+            bool known = iconv(cd, &from, &left, &to, &room) != (size_t)-1;
+            assert_reads(names[i], in, known ? want : "\xef\xbf\xbd", !known);
+        }
+        iconv_close(cd);
+    }
+}
+
 static void what_means_nothing_is_replaced_and_counted(void **state)
 {
     (void)state;
@@ -234,6 +256,7 @@ int main(void)
         cmocka_unit_test(labels_that_are_no_encoding_of_a_form_are_unknown),
         cmocka_unit_test(every_encoding_has_its_converter_here),
         cmocka_unit_test(text_becomes_what_was_typed),
+        cmocka_unit_test(a_table_holds_what_the_converter_says),
         cmocka_unit_test(what_means_nothing_is_replaced_and_counted),
         cmocka_unit_test(a_conversion_that_ended_half_way_leaves_no_state),
         cmocka_unit_test(long_text_passes_through_in_pieces),

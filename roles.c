@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,7 @@ static void tell_ready(const struct set *s)
         _exit(EX_OSERR);
     }
     close(s->ready[1]);
+    malloc_trim(0); /* building the filter took much, and nothing will need it again */
 }
 
 unsigned roles_link(const struct set *s, enum roles_client kind, unsigned number)

@@ -522,7 +522,8 @@ void x509_chain_free(struct chain *c)
 
 /* ---- which key, which host ------------------------------------------------------------------- */
 
-/* rsa_sign() verifies with the public half in the file of the private key: it must be that of the certificate. */
+/* rsa_sign() verifies with the public half in the file of the private key: it must be that of the certificate. What is
+ * signed does not matter. */
 static bool match_rsa(const br_rsa_public_key *public, const struct key *k, const unsigned char hash[32])
 {
     unsigned char signature[SIGNATURE_MAX];
@@ -532,16 +533,12 @@ static bool match_rsa(const br_rsa_public_key *public, const struct key *k, cons
            rsa_sign(BR_HASH_OID_SHA256, hash, 32, own, &k->rsa, signature) > 0;
 }
 
-static bool match_ec(const br_ec_public_key *public, const br_ec_private_key *private,
-                     const unsigned char hash[32])
+static bool match_ec(const br_ec_public_key *public, const br_ec_private_key *private)
 {
-    unsigned char signature[SIGNATURE_MAX];
-    const br_ec_impl *ec = br_ec_get_default();
-    if (public->curve != private->curve) {
-        return false;
-    }
-    size_t len = br_ecdsa_sign_asn1_get_default()(ec, &br_sha256_vtable, hash, private, signature);
-    return len > 0 && br_ecdsa_vrfy_asn1_get_default()(ec, hash, 32, public, signature, len) == 1;
+    br_ec_public_key own;
+    unsigned char memory[BR_EC_KBUF_PUB_MAX_SIZE];
+    size_t len = br_ec_compute_pub(br_ec_get_default(), &own, memory, private);
+    return len > 0 && public->curve == own.curve && public->qlen == len && memcmp(public->q, own.q, len) == 0;
 }
 
 bool x509_match(const struct chain *c, const struct key *k)
@@ -551,9 +548,8 @@ bool x509_match(const struct chain *c, const struct key *k)
         !x509_read(&leaf, c->certs[0].data, c->certs[0].data_len)) {
         return false;
     }
-    /* What is signed does not matter. The hash of the public key is at hand. */
     return k->type == BR_KEYTYPE_RSA ? match_rsa(&leaf.key.key.rsa, k, c->spki_sha256)
-                                     : match_ec(&leaf.key.key.ec, &k->ec, c->spki_sha256);
+                                     : match_ec(&leaf.key.key.ec, &k->ec);
 }
 
 /* RFC 6125 §6.4.3. "*.org" names nobody: two labels must follow the wildcard. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #ifdef __x86_64__
 #include <immintrin.h>
+#include <sys/platform/x86.h>
 #endif
 
 enum {
@@ -137,40 +138,26 @@ bool encode_qp_end(struct encode_qp *q)
 
 /* ---- base64 ---------------------------------------------------------------------------------- */
 
-/* Two letters at a time: for each first one, it and each second one. */
-#define PAIRS(a)                                                                                             \
-    a "A" a "B" a "C" a "D" a "E" a "F" a "G" a "H" a "I" a "J" a "K" a "L" a "M" a "N" a "O" a "P" a "Q" a  \
-      "R" a "S" a "T" a "U" a "V" a "W" a "X" a "Y" a "Z" a "a" a "b" a "c" a "d" a "e" a "f" a "g" a "h" a  \
-      "i" a "j" a "k" a "l" a "m" a "n" a "o" a "p" a "q" a "r" a "s" a "t" a "u" a "v" a "w" a "x" a "y" a  \
-      "z" a "0" a "1" a "2" a "3" a "4" a "5" a "6" a "7" a "8" a "9" a "+" a "/"
-static const char base64_pairs[64][129] = {
-    PAIRS("A"), PAIRS("B"), PAIRS("C"), PAIRS("D"), PAIRS("E"), PAIRS("F"), PAIRS("G"), PAIRS("H"),
-    PAIRS("I"), PAIRS("J"), PAIRS("K"), PAIRS("L"), PAIRS("M"), PAIRS("N"), PAIRS("O"), PAIRS("P"),
-    PAIRS("Q"), PAIRS("R"), PAIRS("S"), PAIRS("T"), PAIRS("U"), PAIRS("V"), PAIRS("W"), PAIRS("X"),
-    PAIRS("Y"), PAIRS("Z"), PAIRS("a"), PAIRS("b"), PAIRS("c"), PAIRS("d"), PAIRS("e"), PAIRS("f"),
-    PAIRS("g"), PAIRS("h"), PAIRS("i"), PAIRS("j"), PAIRS("k"), PAIRS("l"), PAIRS("m"), PAIRS("n"),
-    PAIRS("o"), PAIRS("p"), PAIRS("q"), PAIRS("r"), PAIRS("s"), PAIRS("t"), PAIRS("u"), PAIRS("v"),
-    PAIRS("w"), PAIRS("x"), PAIRS("y"), PAIRS("z"), PAIRS("0"), PAIRS("1"), PAIRS("2"), PAIRS("3"),
-    PAIRS("4"), PAIRS("5"), PAIRS("6"), PAIRS("7"), PAIRS("8"), PAIRS("9"), PAIRS("+"), PAIRS("/"),
-};
+static const char base64_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-static const char *base64_pair(uint32_t twelve_bits)
+/* The four letters of three bytes, the first of them on top. */
+static void base64_four(char out[4], uint32_t bits)
 {
-    return &base64_pairs[twelve_bits >> 6][(size_t)2 * (twelve_bits & 63)];
+    out[0] = base64_letters[bits >> 18 & 63];
+    out[1] = base64_letters[bits >> 12 & 63];
+    out[2] = base64_letters[bits >> 6 & 63];
+    out[3] = base64_letters[bits & 63];
 }
 
 /* Returns the end of what it wrote: 4 letters for each 3 bytes begun. */
 static char *base64_run(char *out, const unsigned char *in, size_t len)
 {
     for (; len >= 3; len -= 3, in += 3, out += 4) {
-        uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
-        memcpy(out, base64_pair(bits >> 12), 2);
-        memcpy(out + 2, base64_pair(bits & 0xFFF), 2);
+        base64_four(out, (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2]);
     }
     if (len > 0) {
-        uint32_t bits = (uint32_t)in[0] << 16 | (len == 2 ? (uint32_t)in[1] << 8 : 0);
-        memcpy(out, base64_pair(bits >> 12), 2);
-        out[2] = len == 2 ? *base64_pair(bits & 0xFFF) : '=';
+        base64_four(out, (uint32_t)in[0] << 16 | (len == 2 ? (uint32_t)in[1] << 8 : 0));
+        out[2] = len == 2 ? out[2] : '=';
         out[3] = '=';
         out += 4;
     }
@@ -179,7 +166,7 @@ static char *base64_run(char *out, const unsigned char *in, size_t len)
 
 #ifdef __x86_64__
 /* Twelve bytes at a time, for uploads: an envelope takes each byte through here twice, in longer than AES takes. The
- * table above is for the rest, and for other machines. */
+ * code above is for the rest, and for other machines. */
 
 /* In each group of 32 bits, bytes 1 0 2 1 of three: then its four sixes of bits can be moved into a byte each by two
  * multiplications of 16 bits, that is by shifts of 10 and 6 to the right and of 4 and 8 to the left. */
@@ -216,7 +203,8 @@ __attribute__((target("ssse3"))) static char *base64_line(char *out, const unsig
 
 static bool base64_fast(void)
 {
-    return __builtin_cpu_supports("ssse3");
+    return CPU_FEATURE_ACTIVE(
+        SSSE3); /* as libc has found out; __builtin_cpu_supports() asks again, in 5 kB */
 }
 #else
 static char *base64_line(char *out, const unsigned char in[BASE64_LINE_IN])

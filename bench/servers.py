@@ -84,11 +84,11 @@ class Formbridge(Server):
 
 NGINX = """
 daemon off; worker_processes auto; pid {dir}/pid; error_log {dir}/log; {user}
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
     fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-    keepalive_requests 1000000; client_max_body_size 12m;
+    keepalive_requests 1000000; keepalive_timeout 10m; client_max_body_size 12m;
     server {{
         listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
         ssl_protocols TLSv1.2; ssl_session_cache shared:s:4m; ssl_session_tickets off;
@@ -103,14 +103,15 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def __init__(self, work, where):
+    def __init__(self, work, where, connections=4096):
         super().__init__(work, where)
-        start_nginx(self, "return 303 https://localhost/;")
+        start_nginx(self, "return 303 https://localhost/;", connections)
 
 
-def start_nginx(server, location):
+def start_nginx(server, location, connections=4096):
     user = "user www-data;" if os.geteuid() == 0 else ""
-    (server.dir / "nginx.conf").write_text(NGINX.format(dir=server.dir, port=server.port, location=location, user=user))
+    (server.dir / "nginx.conf").write_text(NGINX.format(dir=server.dir, port=server.port, location=location, user=user,
+                                                            connections=connections))
     server.group.start("nginx", "-c", server.dir / "nginx.conf", "-e", server.dir / "log")
     wait_until(lambda: listening(server.port), "nginx")
 

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "tests/freed.h"
+
 enum { SIZE = 32, POINT = 65, X25519_ROUNDS = 300, P256_ROUNDS = 100, SIGN_ROUNDS = 100 };
 
 static const char order_hex[] = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
@@ -40,9 +42,7 @@ static void assert_hex(const unsigned char *bytes, size_t len, const char *hex)
 
 /* ---- what the tests replace ------------------------------------------------------------------ */
 
-static bool broken;         /* curve25519_mul_g() of this machine is not the one we tested */
-static size_t freed, dirty; /* blocks of GMP and Nettle; those that still held something */
-static bool watching;
+static bool broken; /* curve25519_mul_g() of this machine is not the one we tested */
 
 void __real_nettle_curve25519_mul_g(uint8_t *q, const uint8_t *n);
 void __wrap_nettle_curve25519_mul_g(uint8_t *q, const uint8_t *n);
@@ -50,28 +50,6 @@ void __wrap_nettle_curve25519_mul_g(uint8_t *q, const uint8_t *n)
 {
     __real_nettle_curve25519_mul_g(q, n);
     q[7] ^= broken ? 1 : 0;
-}
-
-void __real_free(void *memory);
-void __wrap_free(void *memory);
-void __wrap_free(void *memory)
-{
-    if (watching && memory != NULL) {
-        size_t used = 0;
-        for (size_t i = 0; i < malloc_usable_size(memory); i++) {
-            used += ((const unsigned char *)memory)[i] != 0;
-        }
-        freed++;
-        dirty += used > 0;
-    }
-    __real_free(memory);
-}
-
-static void *allocate_clean(size_t size)
-{
-    void *memory = calloc(1, size);
-    assert_non_null(memory);
-    return memory;
 }
 
 /* ---- X25519 ---------------------------------------------------------------------------------- */

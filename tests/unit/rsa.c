@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tests/freed.h"
+
 static void fill(unsigned char *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -100,11 +102,9 @@ static void what_is_no_key_is_refused_and_nothing_touched(void **state)
 
 /* ---- what the tests replace ------------------------------------------------------------------ */
 
-static bool broken;         /* Nettle cannot sign */
-static size_t asked;        /* how often it was to */
-static size_t drawn;        /* bytes of randomness */
-static size_t freed, dirty; /* blocks of GMP and Nettle; those that still held something */
-static bool watching;
+static bool broken;  /* Nettle cannot sign */
+static size_t asked; /* how often it was to */
+static size_t drawn; /* bytes of randomness */
 
 int __real_nettle_rsa_pkcs1_sign_tr(const struct rsa_public_key *public,
                                     const struct rsa_private_key *private, void *ctx,
@@ -126,28 +126,6 @@ ssize_t __wrap_getrandom(void *out, size_t len, unsigned flags)
 {
     drawn += len;
     return __real_getrandom(out, len, flags);
-}
-
-void __real_free(void *memory);
-void __wrap_free(void *memory);
-void __wrap_free(void *memory)
-{
-    if (watching && memory != NULL) {
-        size_t used = 0;
-        for (size_t i = 0; i < malloc_usable_size(memory); i++) {
-            used += ((const unsigned char *)memory)[i] != 0;
-        }
-        freed++;
-        dirty += used > 0;
-    }
-    __real_free(memory);
-}
-
-static void *allocate_clean(size_t size)
-{
-    void *memory = calloc(1, size);
-    assert_non_null(memory);
-    return memory;
 }
 
 /* ---- signing --------------------------------------------------------------------------------- */

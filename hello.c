@@ -20,6 +20,7 @@
 #include <string.h>
 
 enum {
+    HANDSHAKE = 22, /* RFC 5246 §6.2.1 */
     CLIENT_HELLO = 1,
     TRIMMED_MAX = 1024,
     FIRST = BR_TLS_RSA_WITH_3DES_EDE_CBC_SHA, /* in the table of BearSSL 0.6 */
@@ -257,7 +258,7 @@ static void run_shortened(void *cpu)
         br_multihash_context heard = eng->mhash;
         br_multihash_update(&heard, eng->hbuf_in, len - 1);
         eng->hsrun = br_ssl_hs_server_run;
-        size_t trimmed = hello_trim(eng->hbuf_in, len, &offer);
+        size_t trimmed = eng->record_type_in == HANDSHAKE ? hello_trim(eng->hbuf_in, len, &offer) : 0;
         if (trimmed > 0) {
             eng->hlen_in = trimmed - 1;
             br_ssl_hs_server_run(cpu);

@@ -109,20 +109,23 @@ void buf_str(struct buf *b, const char *text)
 void buf_fmt(struct buf *b, const char *fmt, ...)
 {
     va_list args;
+    size_t left = b->failed ? 0 : b->cap - b->len; /* mostly enough, so that once will do */
     va_start(args, fmt);
-    int need = vsnprintf(NULL, 0, fmt, args);
+    int need = vsnprintf(left > 0 ? (char *)b->data + b->len : NULL, left, fmt, args);
     va_end(args);
     if (need < 0) {
         b->failed = true;
         return;
     }
-    char *room = buf_room(b, (size_t)need + 1); /* vsnprintf ends with a NUL */
-    if (room == NULL) {
-        return;
+    if ((size_t)need >= left) {
+        char *room = buf_room(b, (size_t)need + 1); /* vsnprintf ends with a NUL */
+        if (room == NULL) {
+            return;
+        }
+        va_start(args, fmt);
+        vsnprintf(room, (size_t)need + 1, fmt, args);
+        va_end(args);
     }
-    va_start(args, fmt);
-    vsnprintf(room, (size_t)need + 1, fmt, args);
-    va_end(args);
     b->len += (size_t)need;
 }
 

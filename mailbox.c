@@ -272,17 +272,18 @@ static bool count_octets(struct spool *s, struct parcel *p, uint64_t *octets)
     if (fd < 0) {
         return false;
     }
-    ssize_t n;
-    while ((n = read_some(fd, bytes, sizeof bytes)) > 0) {
-        popcount_put(&count, bytes, (size_t)n);
+    ssize_t n = 1;
+    for (uint64_t left = p->size; left > 0 && n > 0; left -= n > 0 ? (uint64_t)n : 0) {
+        n = read_some(fd, bytes, left < sizeof bytes ? (size_t)left : sizeof bytes);
+        popcount_put(&count, bytes, n > 0 ? (size_t)n : 0);
     }
-    if (n < 0) {
-        fail(&p->result, "cannot read the queued message", p->name, errno);
+    if (n <= 0) {
+        fail(&p->result, "cannot read the queued message", p->name, n == 0 ? EIO : errno);
     }
     close(fd);
-    explicit_bzero(bytes, sizeof bytes);
+    explicit_bzero(bytes, p->size < sizeof bytes ? (size_t)p->size : sizeof bytes);
     *octets = popcount_end(&count);
-    return n == 0;
+    return n > 0;
 }
 
 static void deliver_one(struct maildir *m, const char *hostname, struct spool *s, struct parcel *p)

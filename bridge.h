@@ -3111,9 +3111,9 @@ struct spares { /* starts as zeros */
 };
 /* size bytes, whole pages, always the same number: all zero. NULL: no memory. */
 void *spare_take(struct spares *all, size_t size);
-/* Wipes it and keeps it for the next, or gives it back. The rare_len bytes from rare on, whole pages, were mostly not
- * written: they go back to the kernel either way. */
-void spare_give(struct spares *all, void *memory, size_t size, size_t rare, size_t rare_len);
+/* Wipes what was written of it and keeps it for the next, or gives it back to the kernel. written: NULL if it is not
+ * known what was, or much; then it is given back. */
+void spare_give(struct spares *all, void *memory, size_t size, const struct iovec *written, size_t count);
 
 /* ---- conn.c: one connection of the front: TLS, gate, HTTP ------------------------------------ */
 
@@ -3187,6 +3187,7 @@ struct conn {
     bool closing, shut;      /* the last answer is on its way; and after it the end was announced */
     bool finished;           /* FIN was sent */
     bool dead;               /* to be freed by the loop */
+    bool large;              /* more of in or out was written than by most */
     bool full_handshake;
     bool queued;          /* in env->ready */
     struct iovec runs[2]; /* what the gate let through and http has not taken yet: a head, of a body */

@@ -25,7 +25,9 @@ enum {
         16384 + 85, /* a page of ours in one record; what a small one leaves untouched is no memory */
     OUT_SIZE = (OUT_RECORD + PAGE - 1) / PAGE * PAGE,
     WIRE_SIZE = PAGE,
-    CHANNELS_MAX = 256, /* that wait for a request */
+    IN_USUAL = PAGE,      /* what most requests write of it */
+    OUT_USUAL = 3 * PAGE, /* and most certificates and pages */
+    CHANNELS_MAX = 256,   /* that wait for a request */
     REGION = CONN_SIZE + IN_SIZE + OUT_SIZE + WIRE_SIZE,
     REPLY_MAX = 1 << 20,
     ROUNDS = 64, /* of pumping before others have their turn */
@@ -143,8 +145,9 @@ void conn_free(struct conn *c)
     gate_free(&c->gate);
     buf_free(&c->reply);
     close(c->fd);
-    /* The first page of in is written by all, the others and out by what is large. */
-    spare_give(&c->env->spares, c, REGION, CONN_SIZE + PAGE, IN_SIZE - PAGE + OUT_SIZE);
+    const struct iovec written[] = {
+        {c->in, IN_USUAL}, {c->out, OUT_USUAL}, {c->wire, WIRE_SIZE}, {c, CONN_SIZE}};
+    spare_give(&c->env->spares, c, REGION, c->large ? NULL : written, COUNT(written));
 }
 
 void conn_ready(struct conn *c)
@@ -182,6 +185,16 @@ static void refuse(struct conn *c, unsigned status, const char *why)
     c->reply_sent = 0;
     request_refusal(&c->reply, status, why);
     begin_close(c);
+}
+
+static void wrote_in(struct conn *c, const unsigned char *end)
+{
+    c->large = c->large || end > c->in + IN_USUAL;
+}
+
+static void wrote_out(struct conn *c, const unsigned char *end)
+{
+    c->large = c->large || end > c->out + OUT_USUAL;
 }
 
 /* ---- clear text and the wire ----------------------------------------------------------------- */
@@ -301,6 +314,7 @@ static bool send_wire(struct conn *c)
     if (bytes == NULL) {
         return false;
     }
+    wrote_out(c, bytes + len);
     int more = c->phase == PHASE_HANDSHAKE && goes_on(bytes, len) ? MSG_MORE : 0;
     ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL | more), &c->writable);
     if (n > 0) {
@@ -396,6 +410,7 @@ static bool receive_wire(struct conn *c)
         return n > 0;
     }
     if (n > 0) {
+        wrote_in(c, room + n);
         wire_in_done(c, (size_t)n);
     }
     return n > 0;
@@ -679,12 +694,14 @@ static bool take_answer(struct conn *c)
         size_t left = c->reply.len - c->reply_sent;
         size_t n = left < room ? left : room;
         memcpy(out, c->reply.data + c->reply_sent, n);
+        wrote_out(c, out + n);
         c->reply_sent += n;
         clear_out_done(c, n, c->reply_sent == c->reply.len);
         return true;
     }
     ssize_t n = recv(h->fd, out, room, MSG_DONTWAIT);
     if (n > 0) {
+        wrote_out(c, out + n);
         h->readable = (size_t)n == room || h->ended;
         clear_out_done(c, (size_t)n, true);
         return true;
@@ -750,7 +767,7 @@ static void linger(struct conn *c)
             conn_ready(c);
             return;
         }
-        c->dead = move(c, recv(c->fd, c->in, IN_SIZE, 0), &c->readable) == 0 || c->dead;
+        c->dead = move(c, recv(c->fd, c->in, IN_USUAL, 0), &c->readable) == 0 || c->dead;
     }
     c->dead = c->dead || c->hung_up;
 }

@@ -24,15 +24,15 @@ void *spare_take(struct spares *all, size_t size)
     return s;
 }
 
-void spare_give(struct spares *all, void *memory, size_t size, size_t rare, size_t rare_len)
+void spare_give(struct spares *all, void *memory, size_t size, const struct iovec *written, size_t count)
 {
-    unsigned char *bytes = memory;
-    if (all->count == SPARES_MAX || madvise(bytes + rare, rare_len, MADV_DONTNEED) != 0) {
+    if (all->count == SPARES_MAX || written == NULL) {
         munmap(memory, size);
         return;
     }
-    explicit_bzero(bytes, rare);
-    explicit_bzero(bytes + rare + rare_len, size - rare - rare_len);
+    for (size_t i = 0; i < count; i++) {
+        explicit_bzero(written[i].iov_base, written[i].iov_len);
+    }
     struct spare *s = memory;
     s->next = all->first;
     all->first = s;

@@ -1,31 +1,59 @@
 /*
  * load HOST PORT MODE CLIENTS SECONDS BODY PATH [CONNECTIONS]
  *
- * Posts a form over TLS 1.2 from CLIENTS threads for SECONDS, and prints one line: requests per second, median and 99th
- * percentile of the latency in microseconds, requests answered with success, failures, and the CPU seconds it took itself.
+ * Posts a form over TLS 1.2 as CLIENTS for SECONDS, and prints one line: requests per second, median and 99th percentile
+ * of the latency in microseconds, requests answered with success, failures, and the CPU seconds it took itself.
  * BODY is the size of an urlencoded form, or with a "u" behind it of the file in a multipart one.
  * MODE: new (a full handshake each), resume (a resumed one each), keep (one connection a client, or CONNECTIONS in all,
  * each in its turn), shake and reshake (a full or a resumed handshake each and no request).
- * Latency includes the connection and handshake where there is one. OpenSSL, blocking, a thread a client.
+ * Latency includes the connection and handshake where there is one. A client waits for its answer before it asks again.
+ * OpenSSL, one event loop for each core, so that the clients leave the server as much of the machine as they can.
  * What is made beforehand (sessions to resume, connections to keep and a GET over each) is not measured: "go" on stderr
  * says when it starts.
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SAMPLES = 1 << 20 };
+enum {
+    SAMPLES = 1 << 20,
+    EVENTS = 64,
+    PATIENCE = 30, /* seconds without any event: what is open has failed */
+    ANSWER_MAX = 65536,
+};
+
+struct client {
+    SSL **kept;  /* its connections, one at a time in use */
+    size_t turn; /* which */
+    SSL_SESSION *session;
+    enum { SHAKES, WRITES, READS } state;
+    char *request; /* its own copy, for the number in it */
+    char *answer;
+    size_t have; /* of the answer */
+    double start;
+};
+
+/* Some of the clients, on one core. */
+struct loop {
+    pthread_t thread;
+    struct client *clients;
+    size_t count, busy;
+    int epoll;
+};
 
 static struct addrinfo *target;
 static SSL_CTX *context;
@@ -55,17 +83,16 @@ static double cpu_seconds(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-static SSL *dial(SSL_SESSION *session)
+static SSL *connection(SSL_SESSION *session, int flags)
 {
-    int fd = socket(target->ai_family, SOCK_STREAM, 0);
+    int fd = socket(target->ai_family, SOCK_STREAM | flags, 0);
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct timeval patience = {.tv_sec = 30};
+    struct timeval patience = {.tv_sec = PATIENCE};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     SSL *ssl = SSL_new(context);
-    if (connect(fd, target->ai_addr, target->ai_addrlen) != 0 || !SSL_set_fd(ssl, fd) ||
-        (session != NULL && !SSL_set_session(ssl, session)) || SSL_connect(ssl) != 1 ||
-        (session != NULL) != (SSL_session_reused(ssl) == 1)) {
+    if ((connect(fd, target->ai_addr, target->ai_addrlen) != 0 && errno != EINPROGRESS) ||
+        !SSL_set_fd(ssl, fd) || (session != NULL && !SSL_set_session(ssl, session))) {
         SSL_free(ssl);
         close(fd);
         return NULL;
@@ -83,52 +110,41 @@ static void hang_up(SSL *ssl)
     }
 }
 
-/* One request and its whole answer, which must be a 2xx or 3xx. */
-static int ask(SSL *ssl, const char *bytes, size_t len)
+/* Is it all there? */
+static int whole(const struct client *c)
 {
-    char answer[65536];
-    size_t have = 0;
-    if (SSL_write(ssl, bytes, (int)len) != (int)len) {
+    c->answer[c->have] = '\0';
+    char *end = strstr(c->answer, "\r\n\r\n");
+    char *length = strcasestr(c->answer, "\r\ncontent-length:");
+    if (end == NULL) {
         return 0;
     }
-    for (;;) {
-        int n = SSL_read(ssl, answer + have, (int)(sizeof answer - 1 - have));
-        if (n <= 0) {
-            return 0;
-        }
-        have += (size_t)n;
-        answer[have] = '\0';
-        char *end = strstr(answer, "\r\n\r\n");
-        char *length = strcasestr(answer, "\r\ncontent-length:");
-        if (end != NULL) {
-            size_t body = length == NULL || length > end ? 0 : strtoul(length + 17, NULL, 10);
-            if (have >= (size_t)(end + 4 - answer) + body) {
-                return answer[9] == '2' || answer[9] == '3';
-            }
-        }
-    }
+    size_t body = length == NULL || length > end ? 0 : strtoul(length + 17, NULL, 10);
+    return c->have >= (size_t)(end + 4 - c->answer) + body;
 }
 
-static int post(SSL *ssl, char *mine)
+/* 2xx or 3xx */
+static int success(const struct client *c)
 {
-    char number[17];
-    if (number_at != 0) {
-        snprintf(number, sizeof number, "%016zx", atomic_fetch_add(&asked, 1));
-        memcpy(mine + number_at, number, sizeof number - 1);
-    }
-    return ask(ssl, mine, request_len);
+    return c->answer[9] == '2' || c->answer[9] == '3';
 }
 
-/* Has a first request behind it, with all that it costs to make ready for one. */
-static SSL *dial_warm(void)
+/* One that waits, for what is made beforehand; has a first request behind it, with all that it costs to make ready
+ * for one. */
+static SSL *dial_warm(struct client *c)
 {
     static const char get[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    SSL *ssl = dial(NULL);
-    if (ssl != NULL && !ask(ssl, get, sizeof get - 1)) {
-        hang_up(ssl);
-        ssl = NULL;
+    SSL *ssl = connection(NULL, 0);
+    int n = ssl != NULL && SSL_connect(ssl) == 1 ? SSL_write(ssl, get, sizeof get - 1) : 0;
+    for (c->have = 0; n > 0;) {
+        n = SSL_read(ssl, c->answer + c->have, (int)(ANSWER_MAX - 1 - c->have));
+        c->have += n > 0 ? (size_t)n : 0;
+        if (n > 0 && whole(c)) {
+            return ssl;
+        }
     }
-    return ssl;
+    hang_up(ssl);
+    return NULL;
 }
 
 /* All clients are ready: from here on the time counts. */
@@ -143,42 +159,146 @@ static void wait_for_all(void)
     pthread_barrier_wait(&ready);
 }
 
-static void *client(void *arg)
+static void watch(struct loop *l, struct client *c, SSL *ssl)
 {
-    (void)arg;
-    SSL_SESSION *session = NULL;
-    SSL **kept = calloc(connections, sizeof(SSL *));
-    char *mine = malloc(request_len);
-    memcpy(mine, request, request_len);
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+    epoll_ctl(l->epoll, EPOLL_CTL_ADD, SSL_get_fd(ssl), &e);
+}
+
+static void make_ready(struct loop *l, struct client *c)
+{
+    c->kept = calloc(connections, sizeof(SSL *));
+    c->answer = malloc(ANSWER_MAX);
+    c->request = malloc(request_len);
+    memcpy(c->request, request, request_len);
     if (mode == MODE_RESUME || mode == MODE_RESHAKE) {
-        SSL *first = dial(NULL);
-        session = first == NULL ? NULL : SSL_get1_session(first);
+        SSL *first = dial_warm(c);
+        c->session = first == NULL ? NULL : SSL_get1_session(first);
         hang_up(first);
     }
     for (size_t i = 0; mode == MODE_KEEP && i < connections; i++) {
-        kept[i] = dial_warm();
+        SSL *ssl = c->kept[i] = dial_warm(c);
+        if (ssl != NULL) {
+            fcntl(SSL_get_fd(ssl), F_SETFL, O_NONBLOCK);
+            watch(l, c, ssl);
+        }
+    }
+}
+
+/* false: the time is over. */
+static int begin(struct loop *l, struct client *c)
+{
+    char number[17];
+    c->start = now();
+    if (c->start >= deadline) {
+        return 0;
+    }
+    c->have = 0;
+    c->state = WRITES;
+    if (c->kept[c->turn] == NULL) {
+        c->state = SHAKES;
+        c->kept[c->turn] = connection(c->session, SOCK_NONBLOCK);
+        if (c->kept[c->turn] != NULL) {
+            watch(l, c, c->kept[c->turn]);
+        }
+    }
+    if (number_at != 0) {
+        snprintf(number, sizeof number, "%016zx", atomic_fetch_add(&asked, 1));
+        memcpy(c->request + number_at, number, sizeof number - 1);
+    }
+    return 1;
+}
+
+static void end(struct client *c, int ok)
+{
+    if (ok) {
+        size_t at = atomic_fetch_add(&done, 1);
+        samples[at % SAMPLES] = (uint32_t)((now() - c->start) * 1e6);
+    } else {
+        atomic_fetch_add(&failed, 1);
+    }
+    if (!ok || mode != MODE_KEEP) {
+        hang_up(c->kept[c->turn]);
+        c->kept[c->turn] = NULL;
+    }
+    c->turn = (c->turn + 1) % connections;
+}
+
+/* As far as it goes: 1 and -1 are the end, good or bad, 0 waits. */
+static int step(struct client *c)
+{
+    SSL *ssl = c->kept[c->turn];
+    int n = 0;
+    if (ssl == NULL) {
+        return -1;
+    }
+    ERR_clear_error();
+    if (c->state == SHAKES) {
+        n = SSL_connect(ssl);
+        if (n == 1) {
+            c->state = WRITES;
+            if ((c->session != NULL) != (SSL_session_reused(ssl) == 1)) {
+                return -1;
+            }
+            if (mode == MODE_SHAKE || mode == MODE_RESHAKE) {
+                return 1;
+            }
+        }
+    }
+    if (c->state == WRITES) {
+        n = SSL_write(ssl, c->request, (int)request_len);
+        if (n == (int)request_len) {
+            c->state = READS;
+            return 0; /* it cannot have answered yet */
+        }
+    }
+    while (c->state == READS &&
+           (n = SSL_read(ssl, c->answer + c->have, (int)(ANSWER_MAX - 1 - c->have))) > 0) {
+        c->have += (size_t)n;
+        if (whole(c)) {
+            return success(c) ? 1 : -1;
+        }
+    }
+    int why = SSL_get_error(ssl, n);
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+/* Until it has to wait, or has no time left. */
+static void drive(struct loop *l, struct client *c)
+{
+    for (int result; (result = step(c)) != 0;) {
+        end(c, result > 0);
+        if (!begin(l, c)) {
+            l->busy--;
+            c->start = 0;
+            return;
+        }
+    }
+}
+
+static void *run(void *arg)
+{
+    struct loop *l = arg;
+    struct epoll_event events[EVENTS];
+    for (size_t i = 0; i < l->count; i++) {
+        make_ready(l, &l->clients[i]);
     }
     wait_for_all();
-    for (size_t i = 0; now() < deadline; i = (i + 1) % connections) {
-        double start = now();
-        if (kept[i] == NULL) {
-            kept[i] = dial(session);
-        }
-        int ok = kept[i] != NULL && (mode == MODE_SHAKE || mode == MODE_RESHAKE || post(kept[i], mine));
-        if (ok) {
-            size_t at = atomic_fetch_add(&done, 1);
-            samples[at % SAMPLES] = (uint32_t)((now() - start) * 1e6);
-        } else {
-            atomic_fetch_add(&failed, 1);
-        }
-        if (!ok || mode != MODE_KEEP) {
-            hang_up(kept[i]);
-            kept[i] = NULL;
+    l->busy = l->count;
+    for (size_t i = 0; i < l->count; i++) {
+        begin(l, &l->clients[i]);
+        drive(l, &l->clients[i]);
+    }
+    for (int n = 1; l->busy > 0 && n > 0;) {
+        n = epoll_wait(l->epoll, events, EVENTS, PATIENCE * 1000);
+        for (int i = 0; i < n; i++) {
+            struct client *c = events[i].data.ptr;
+            if (c->start != 0) {
+                drive(l, c);
+            }
         }
     }
-    for (size_t i = 0; i < connections; i++) {
-        hang_up(kept[i]);
-    }
+    atomic_fetch_add(&failed, l->busy);
     return NULL;
 }
 
@@ -269,18 +389,24 @@ int main(int argc, char **argv)
     SSL_CTX_set_session_cache_mode(context,
                                    SSL_SESS_CACHE_OFF); /* a session is reused where MODE says so only */
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_read_ahead(context, 1); /* a record's header and the rest of it with one read */
     samples = calloc(SAMPLES, sizeof *samples);
     struct timespec t; /* so that this run repeats no other's posts */
     clock_gettime(CLOCK_REALTIME, &t);
     asked = (size_t)t.tv_sec * 1000000000 + (size_t)t.tv_nsec;
     seconds = strtod(argv[5], NULL);
-    pthread_barrier_init(&ready, NULL, (unsigned)clients);
-    pthread_t *threads = calloc((size_t)clients, sizeof *threads);
-    for (int i = 0; i < clients; i++) {
-        pthread_create(&threads[i], NULL, client, NULL);
+    size_t count = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+    count = count < (size_t)clients ? count : (size_t)clients;
+    pthread_barrier_init(&ready, NULL, (unsigned)count);
+    struct loop *loops = calloc(count, sizeof *loops);
+    for (size_t i = 0; i < count; i++) {
+        loops[i].epoll = epoll_create1(0);
+        loops[i].count = ((size_t)clients + count - 1 - i) / count;
+        loops[i].clients = calloc(loops[i].count, sizeof(struct client));
+        pthread_create(&loops[i].thread, NULL, run, &loops[i]);
     }
-    for (int i = 0; i < clients; i++) {
-        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < count; i++) {
+        pthread_join(loops[i].thread, NULL);
     }
     double took = now() - begun;
     size_t n = done < SAMPLES ? done : SAMPLES;

@@ -144,8 +144,7 @@ enum counter {
     STAT_REFUSED,          /* answered 4xx */
     STAT_COMMITTED,        /* submissions answered with success */
     STAT_COMMIT_FAILED,    /* answered 503: the spool would not take it */
-    STAT_COMMIT_FAILED_AT, /* gauge: when the last commit failed, seconds since 1970; 0: the last one did not
-                            */
+    STAT_COMMIT_FAILED_AT, /* gauge: when the last commit failed, seconds since 1970; 0: it did not */
     STAT_COMMIT_SYNCS,     /* flushes asked of the disk for commits */
     STAT_REPEATED,         /* answered with the receipt of the first: no second mail */
     STAT_ONCE_EVICTED,     /* forgotten within their window, so that a repeat would be a second mail */
@@ -1420,8 +1419,7 @@ struct confread {
     bool no_memory; /* sticky */
 };
 
-/* Fills r with what the text says. Sections and keys are each there once, in order, whatever they are called.
- */
+/* Fills r with what the text says: sections and keys, each once, in order, whatever they are called. */
 void confread_text(struct confread *r, const char *file, const void *bytes, size_t len);
 /* The key of this name, or NULL. */
 const struct confread_key *confread_find(const struct confread_section *s, const char *name);
@@ -3133,8 +3131,7 @@ enum phase {
     PHASE_HEAD,
     PHASE_BODY,
     PHASE_ANSWER, /* the request is complete, its answer is not yet sent */
-    PHASE_LINGER, /* all is said; what the peer still sends is read away so that it can read the last answer
-                   */
+    PHASE_LINGER, /* all is said; the rest is read away, so that the peer can read the last answer */
     PHASE_COUNT
 };
 
@@ -3252,7 +3249,7 @@ struct front { /* what a front process needs; all of it belongs to the caller */
 
 /* Opens what the loop needs and starts the commit thread: after sandbox_paths(), before sandbox_calls(). */
 struct serve *serve_start(struct front *f);
-/* Serves until it has drained. */
+/* Serves until it has drained; s is gone then. */
 void serve_run(struct serve *s);
 
 /* ---- sandbox.c: each role narrows itself; there is no way back and no way round -------------- */
@@ -3365,8 +3362,7 @@ int demo_run(const char *directory);
 
 /* ---- queue.c: what waits and what needs a person, seen and steered --------------------------- */
 
-/* words: what stands behind `queue` on the command line. Returns an exit code: 1 if listed messages are held.
- */
+/* words: what stands behind `queue` on the command line. Returns an exit code: 1 if there are held ones listed. */
 int queue_run(const struct conf *c, int count, char **words);
 /* Text of others, such as what a mail host answered: "?" for what is not printable ASCII. */
 void queue_print(FILE *out, const char *text);

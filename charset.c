@@ -297,8 +297,7 @@ static long from_table(const uint16_t upper[HALF], const unsigned char *in, size
     return wrong;
 }
 
-/* One call of iconv into the room that is left, at most CHUNK. in NULL: what the converter still holds back.
- */
+/* One call of iconv into the room that is left, at most CHUNK. in NULL: what the converter holds back. */
 static bool step(iconv_t cd, char **in, size_t *in_left, struct buf *out)
 {
     size_t room = out->max - out->len < CHUNK ? out->max - out->len : CHUNK;

@@ -179,8 +179,7 @@ struct ephemeral { /* the sender's half: a key for this message and recipient al
     unsigned char wrapped[CMS_WRAPPED_SIZE];
 };
 
-/* SEC 1 §3.3.1: the shared secret is the x coordinate of the product. BearSSL refuses a point off the curve.
- */
+/* SEC 1 §3.3.1: the secret is the x coordinate of the product. BearSSL refuses a point off the curve. */
 static bool agree(struct ephemeral *e, const struct cmskey *k, const br_ec_public_key *to)
 {
     const br_ec_impl *ec = br_ec_get_default();

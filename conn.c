@@ -416,8 +416,7 @@ static bool receive_wire(struct conn *c)
     return n > 0;
 }
 
-/* ---- between the gate and http ----------------------------------------------------------------------------
- */
+/* ---- between the gate and http --------------------------------------------------------------- */
 
 static void owner_goes_on(struct channel *h)
 {

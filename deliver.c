@@ -351,8 +351,7 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
     }
 }
 
-/* ---- items that something happened to ---------------------------------------------------------------------
- */
+/* ---- items that something happened to -------------------------------------------------------- */
 
 static void list(struct courier *c, struct item *item)
 {
@@ -373,8 +372,7 @@ static void settle_listed(struct courier *c)
     c->todo = NULL;
 }
 
-/* All reports first, then the files: a message that all its destinations have by now needs no state written.
- */
+/* All reports first, then the files: a message that all its destinations have needs no state written. */
 static void collect(struct courier *c)
 {
     log_hold();

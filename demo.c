@@ -35,8 +35,7 @@ struct demo {
     char password[PASSWD_NEW_SIZE]; /* of the pickup */
 };
 
-/* ---- making ---------------------------------------------------------------------------------------------
- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static bool exists(const char *path)
 {
@@ -173,8 +172,7 @@ static bool make_all(struct demo *d, const char *directory)
     return (exists(d->key) || make_certificate(d)) && (exists(d->config) || make_config(d));
 }
 
-/* ---- showing ---------------------------------------------------------------------------------------------
- */
+/* ---- showing --------------------------------------------------------------------------------- */
 
 static int port_of(const struct endpoint *e)
 {

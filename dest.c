@@ -488,8 +488,7 @@ void dests_run(struct dests *all, int64_t now)
     pthread_mutex_unlock(&all->lock);
 }
 
-/* ---- for the caller --------------------------------------------------------------------------------------
- */
+/* ---- for the caller -------------------------------------------------------------------------- */
 
 struct dest *dests_find(struct dests *all, const char *text)
 {

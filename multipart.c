@@ -241,8 +241,7 @@ static bool header_end(struct multipart *m, struct form *f)
     return head_complete(m, f);
 }
 
-/* Takes what of [p, end) belongs to a header line, up to and with its CR. Returns where it stopped, or NULL.
- */
+/* Takes what of [p, end) belongs to a header line, with its CR. Returns where it stopped, or NULL. */
 static const char *header_feed(struct multipart *m, struct form *f, const char *p, const char *end)
 {
     const char *cr = memchr(p, '\r', (size_t)(end - p));

@@ -572,8 +572,7 @@ void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
 
 /* ---- The demo's order form ------------------------------------------------------------------- */
 
-/* A label and the start of its control, which the caller closes. hint: of the table, or WORDS_COUNT for none.
- */
+/* A label and the start of its control, which the caller closes. hint: of the table; WORDS_COUNT: none. */
 static void put_demo_field(struct buf *out, const struct page_style *s, const char *name, enum word label,
                            enum word hint, const char *control)
 {

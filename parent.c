@@ -624,8 +624,7 @@ static bool differs(const struct stat *now, const struct stat *then)
            now->st_mtim.tv_sec != then->st_mtim.tv_sec || now->st_mtim.tv_nsec != then->st_mtim.tv_nsec;
 }
 
-/* Landlock knows files, not names: a resolv.conf that was replaced is out of the courier's reach until it is a new one.
- */
+/* Landlock knows files, not names: a resolv.conf that was replaced is out of reach of all but a new courier. */
 static void look_at_resolver(struct parent *p)
 {
     struct generation *g = p->current;

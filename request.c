@@ -93,8 +93,7 @@ static bool add_headers(struct MHD_Response *response, const struct header *h, s
     return true;
 }
 
-/* Adds what every answer has, and these headers, and queues it. Takes response, which may be NULL: no memory.
- */
+/* Adds what every answer has, and these headers, and queues it. Takes response; NULL: there was no memory. */
 static bool queue(struct http_request *r, unsigned status, struct MHD_Response *response,
                   const struct header *more, size_t count)
 {

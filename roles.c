@@ -69,8 +69,7 @@ static void keep_only(int *fds, size_t count)
     close_range(next, ~0u, 0);
 }
 
-/* Only the parent reacts to the terminal and to SIGHUP; a role ends on SIGTERM, also when the parent is gone.
- */
+/* Only the parent reacts to the terminal and to SIGHUP; a role ends on SIGTERM, or with the parent. */
 static void set_signals(bool blocked)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -341,8 +340,7 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
     finish();
 }
 
-/* ---- courier --------------------------------------------------------------------------------------------
- */
+/* ---- courier --------------------------------------------------------------------------------- */
 
 struct path_list {
     struct sandbox_path paths[PATHS_MAX];
@@ -366,8 +364,7 @@ static void allow_path(struct path_list *l, const char *path, unsigned allow, bo
     l->paths[l->count++] = (struct sandbox_path){path, allow};
 }
 
-/* What getaddrinfo(3) reads each time. The files may be absent, and resolv.conf is often a link to elsewhere.
- */
+/* What getaddrinfo(3) reads each time. The files may be absent; resolv.conf is often a link to elsewhere. */
 static void allow_resolver(struct path_list *l)
 {
     static const char *const files[] = {

@@ -132,8 +132,7 @@ static int until_deadline(const struct serve *s)
     return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
 }
 
-/* ---- accepting ------------------------------------------------------------------------------------------
- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static bool watch_listener(struct serve *s, const struct listener *l, bool on)
 {
@@ -215,8 +214,7 @@ static void accept_one(struct serve *s, const struct listener *l)
     } /* anything else is the trouble of that one connection (accept(2)), or another front was faster */
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------
- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void bury(struct serve *s, struct conn *c)
 {
@@ -361,6 +359,9 @@ void serve_run(struct serve *s)
     s->env.channel_least = s->env.channel_count;
     conn_trim(&s->env);
     http_stop(s->env.http);
+    close(s->env.epoll);
+    free(s->listeners);
+    free(s);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */

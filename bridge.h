@@ -142,7 +142,7 @@ enum counter {
     STAT_TIMEOUTS, /* connections ended by a deadline */
     STAT_REQUESTS,
     STAT_REFUSED,          /* answered 4xx */
-    STAT_COMMITTED,        /* submissions answered with success */
+    STAT_COMMITTED,        /* submissions made durable, and no repeats */
     STAT_COMMIT_FAILED,    /* answered 503: the spool would not take it */
     STAT_COMMIT_FAILED_AT, /* gauge: when the last commit failed, seconds since 1970; 0: it did not */
     STAT_COMMIT_SYNCS,     /* flushes asked of the disk for commits */
@@ -3052,13 +3052,17 @@ void screen_stored(const struct http_request *r);
 /* ---- submit.c: the life of one submission ----------------------------------------------------
  *
  * submit_begin(), submit_feed() for each piece, submit_end(); then r->stage is REQUEST_ANSWERED, or it is
- * REQUEST_COMMITTING and submit_committed() is to be called when commit_collect() has given it back. */
+ * REQUEST_COMMITTING until commit_collect() gives it back: then submit_settled(), and submit_committed() if its visitor
+ * is still there. */
 
 /* Judges the head of a POST to r->form. Without an answer r->stage is REQUEST_BODY. */
 bool submit_begin(struct http_request *r);
 void submit_feed(struct http_request *r, const void *bytes, size_t len);
 /* The body ends here. */
 bool submit_end(struct http_request *r);
+/* It is durable, or could not be stored: counts and logs it. */
+void submit_settled(struct http_request *r);
+/* The answer. */
 bool submit_committed(struct http_request *r);
 /* It has waited for the one that it repeats: has it stored if that one failed, else r->stage is REQUEST_COMMITTED. */
 void submit_awake(struct http_request *r);

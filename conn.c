@@ -701,7 +701,7 @@ static bool take_answer(struct conn *c)
     ssize_t n = recv(h->fd, out, room, MSG_DONTWAIT);
     if (n > 0) {
         wrote_out(c, out + n);
-        h->readable = (size_t)n == room || h->ended;
+        h->readable = (size_t)n == room || h->ended || h->link == NULL; /* then the end is behind it */
         clear_out_done(c, (size_t)n, true);
         return true;
     }

@@ -13,6 +13,9 @@
 enum {
     POOL_EXTRA =
         8192, /* beside a head, and a copy of its cookies: GATE_PARTS_MAX of them, and the answer's head */
+    /* libmicrohttpd takes more than 32 KiB from the kernel and gives it back there; less it would free as it is, with
+     * the head, its cookies and what had come of the body. */
+    POOL_MIN = 32 * 1024 + 1,
 };
 
 /* ---- routes ---------------------------------------------------------------------------------- */
@@ -202,6 +205,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     if (l->answered != NULL) {
         l->answered(l->arg);
     }
+    explicit_bzero(r, sizeof *r);
     free(r);
 }
 
@@ -218,12 +222,20 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         if (l->ended != NULL) {
             l->ended(l->arg);
         }
+        explicit_bzero(l, sizeof *l);
         free(l);
         *context = NULL;
     }
 }
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
+
+/* Memory of a link. */
+static size_t pool_size(const struct conf *c)
+{
+    size_t size = 2 * c->max_head + POOL_EXTRA;
+    return size < POOL_MIN ? POOL_MIN : size;
+}
 
 struct http *http_start(const struct conf *c, struct spool *s, int wake, int signer, struct oncelog *log,
                         struct limit *limit, const unsigned char *secret)
@@ -244,9 +256,8 @@ struct http *http_start(const struct conf *c, struct spool *s, int wake, int sig
             ? NULL
             : MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
                                h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
-                               c->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                               2 * c->max_head + POOL_EXTRA, MHD_OPTION_CONNECTION_TIMEOUT,
-                               0u, /* the loop's deadlines are absolute */
+                               c->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(c),
+                               MHD_OPTION_CONNECTION_TIMEOUT, 0u, /* the loop's deadlines are absolute */
                                MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (h->daemon == NULL) {
         if (h->commits != NULL) {
@@ -304,6 +315,7 @@ static void resume_committed(struct http *h)
     for (struct submission *s = commit_collect(h->commits); s != NULL; s = next) {
         next = s->next;
         struct http_request *r = s->owner;
+        submit_settled(r); /* libmicrohttpd asks no more for the answer of a visitor who has left */
         r->stage = REQUEST_COMMITTED;
         resume(r);
     }

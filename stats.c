@@ -25,7 +25,7 @@ static const struct {
     [STAT_REQUESTS] = {"requests_total", "counter", "Requests answered"},
     [STAT_REFUSED] = {"refused_total", "counter", "Requests answered with a 4xx status"},
     [STAT_COMMITTED] = {"submissions_committed_total", "counter",
-                        "Submissions made durable, then answered with success"},
+                        "Submissions made durable, repeats not counted"},
     [STAT_COMMIT_FAILED] = {"submissions_failed_total", "counter",
                             "Submissions answered 503 because they could not be stored"},
     [STAT_COMMIT_FAILED_AT] = {"submissions_failing_since_seconds", "gauge",

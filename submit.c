@@ -261,6 +261,21 @@ bool submit_end(struct http_request *r)
     return rules_dress(r->form, r->body) ? store(r) : request_refuse_for_now(r);
 }
 
+void submit_settled(struct http_request *r)
+{
+    const struct submission *s = &r->submission;
+    if (s->draft.error != 0) {
+        log_error("form %s: a submission could not be stored and is answered 503: %s", r->form->name,
+                  strerror(s->draft.error));
+        stats_set(STAT_COMMIT_FAILED_AT, time(NULL));
+        return;
+    }
+    stats_add(STAT_COMMITTED, 1);
+    stats_set(STAT_COMMIT_FAILED_AT, 0);
+    log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name, (unsigned long long)s->draft.size);
+    screen_stored(r);
+}
+
 bool submit_committed(struct http_request *r)
 {
     const struct submission *s = &r->submission;
@@ -271,20 +286,11 @@ bool submit_committed(struct http_request *r)
         return request_refuse_for_now(r);
     }
     if (s->draft.error != 0) {
-        log_error("form %s: a submission could not be stored and was answered 503: %s", r->form->name,
-                  strerror(s->draft.error));
-        stats_set(STAT_COMMIT_FAILED_AT, time(NULL));
         return request_refuse_for_now(r);
     }
     if (r->verdict == ONCE_REPEAT) {
         stats_add(STAT_REPEATED, 1);
         log_info("repeat of %s (form %s): its receipt again, no second mail", s->ref, r->form->name);
-    } else {
-        stats_add(STAT_COMMITTED, 1);
-        stats_set(STAT_COMMIT_FAILED_AT, 0);
-        log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name,
-                 (unsigned long long)s->draft.size);
-        screen_stored(r);
     }
     const char *next = find_next(r, r->control.next) ? buf_text(&r->next) : r->form->success;
     struct buf *page = request_new_page();

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bridge import PATIENCE, WRAPPER, Bridge, free_port
-from rawhttp import metrics
+from rawhttp import exchange, metrics
 
 MANY, SECURE = 10_000, 500
 INSTRUMENTED = bool(WRAPPER) or "asan" in os.environ.get("FORMBRIDGE", "")
@@ -117,6 +117,60 @@ def test_visitors_who_come_one_after_the_other_share_a_parser_and_nothing_else()
             received = str(mail["Received"])
             assert receipts[who] in received, "another's receipt"
             assert f"[127.0.0.{int(who[:-1]) + 2}]" in received, "another's address"
+
+
+TEXT = b"Content-Type: text/plain"
+FORM = b"Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("top, status", [
+    (b"POST /f/nobody HTTP/1.1", 404), (b"POST /f/order HTTP/1.1\r\n" + TEXT, 415), (b"GET / HTTP/1.1", 200),
+    (b"OPTIONS /f/order HTTP/1.1", 204), (b"PUT /f/order HTTP/1.1", 405),
+    (b"POST /f/order HTTP/1.1\r\nConnection: close\r\n" + FORM, 200)])
+def test_an_answer_that_announces_the_end_is_the_last(top, status):
+    """Judged by its head, though the whole body is there at once: RFC 9112 §9.6."""
+    request = top + b"\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nname=Ada"
+    with Bridge() as b:
+        answers = exchange(b, request + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert [a.status for a in answers] == [status]
+        assert answers[0].headers["connection"].lower() == "close"
+
+
+def left_behind(pid, mark):
+    """Where it stands in the memory of a process."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights, *rest = line.split()
+            begin, end = (int(n, 16) for n in span.split("-"))
+            if rights.startswith("rw") and not rest[-1].startswith("[v"):
+                memory.seek(begin)
+                if mark in memory.read(end - begin):
+                    found.append(rest[-1])
+    return found
+
+
+@pytest.mark.skipif(INSTRUMENTED, reason="sanitizers and valgrind keep what is freed")
+@pytest.mark.parametrize("path, more, size, length", [
+    ("order", b"", 200, 0), ("order", b"", 20000, 0), ("order", b"", 300000, 0), ("order", b"Connection: close\r\n", 200, 0),
+    ("order", b"Connection: close\r\n", 300000, 0), ("nobody", b"", 200, 0), ("nobody", b"", 300000, 0),
+    ("order", b"", 200, 5000), ("order", b"Bad Head: x\r\n", 200, 0)],
+    ids=["small", "medium", "large", "small, last", "large, last", "refused", "large, refused", "broken off", "bad head"])
+def test_nothing_of_a_visitor_who_left_stays_in_memory(path, more, size, length):
+    cookie, field = b"c00kie7f3a91", b"f1eld5b27c4e"
+    body = b"name=" + field + b"x" * size + field
+    request = (b"POST /f/" + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\nCookie: a=" + cookie + b"\r\n" + more + FORM +
+               b"\r\nContent-Length: %d\r\n\r\n" % (length or len(body)) + body)
+    with Bridge({"bridge": {"fronts": 1}}) as b:
+        with b.connect() as c:
+            try:
+                c.sendall(request)
+                if length == 0:
+                    c.recv(65536)
+            except OSError:  # it was refused before all of it was sent
+                pass
+        b.wait_until(lambda: left_behind(b.front(), cookie) == [] == left_behind(b.front(), field), "end of its traces",
+                     2)  # and not when the heap is trimmed some time
 
 
 def test_a_connection_that_rests_after_a_post_takes_less_than_24_kb(bridge):

@@ -23,6 +23,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "tools"))
 
 from bridge import Bridge, free_port  # noqa: E402
 from ledger import Ledger, whole  # noqa: E402
+from rawhttp import post, reset  # noqa: E402
 from tracing import Strace, alive, roles, threads  # noqa: E402
 
 MAIN, WORKER = 0, 1  # the threads of a role, in the order they were started
@@ -97,7 +98,7 @@ class Faulty:
         status, _, answer = self.bridge.post([("name", "Ada")], headers={"Accept": "application/json"})
         assert status == 503 and "not accepted" in json.loads(answer)["error"]
         assert self.metric("submissions_failed_total") == failed + 2
-        assert f"could not be stored and was answered 503: {reason}" in self.bridge.log()[size:]
+        assert f"could not be stored and is answered 503: {reason}" in self.bridge.log()[size:]
         assert not self.files("tmp", "queue", "held") and len(self.bridge.mail_files()) == mails
 
     def check_recovers(self):
@@ -128,6 +129,21 @@ def test_a_submission_that_cannot_be_stored_is_refused_and_leaves_nothing(call, 
         with Strace(pid, *fail(call, error, when), thread=thread):
             f.check_refused(mails=1, reason=reason)
         f.check_recovers()
+
+
+def test_that_a_submission_could_not_be_stored_is_said_though_its_visitor_has_left():
+    with Faulty() as f:
+        f.warm()
+        size = len(f.bridge.log())
+        pid, thread = f.front()
+        with Strace(pid, *fail("fsync", "EIO"), thread=thread):
+            for _ in range(20):
+                c = f.bridge.connect()
+                c.sendall(post())
+                reset(c)
+            f.bridge.wait_until(lambda: "is answered 503: Input/output error" in f.bridge.log()[size:], "complaint")
+        assert f.ledger.post(f.bridge) == 200
+        f.wait_delivered()
 
 
 def test_a_submission_whose_directory_cannot_be_synced_is_taken_back():

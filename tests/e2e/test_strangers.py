@@ -138,8 +138,11 @@ class Visitor:
                 self.record.accepted(receipt[0], mark)
 
     def expect_end(self, what):
-        if self.reader.answer() is not None:
-            self.record.complain(what, self.kind, "one answer too many")
+        try:
+            if self.reader.answer() is not None:
+                self.record.complain(what, self.kind, "one answer too many")
+        except OSError:  # not all that was sent was read
+            pass
         raise Left
 
     def leave(self):
@@ -187,7 +190,6 @@ class Visitor:
         """With a body that looks like a request."""
         mark = self.new_mark()
         body = INNER + b"z" * self.chance.choice([0, 20, 5000, 60000])
-        head_only = False
         keys = self.chance.choice([
             {"path": b"/f/nobody"}, {"content": b"text/plain"}, {"method": b"PUT"}, {"method": b"OPTIONS"},
             {"method": b"GET", "path": b"/"}, {"method": b"HEAD", "path": b"/"}, {"path": b"/f/small"}])
@@ -196,15 +198,7 @@ class Visitor:
         more = self.chance.choice([b"", b"", b"Expect: 100-continue\r\n"])
         self.send_if_it_lasts(self.request(mark, body, more=more, **keys))
         self.check(self.reader.answer(head_only), mark, 200, 204, 404, 405, 413, 415, what="early")
-        mark = self.new_mark()  # either the connection ends, or it works
-        self.send_if_it_lasts(self.request(mark, self.form(mark, 10)))
-        try:
-            answer = self.reader.answer()
-        except OSError:
-            raise Left from None
-        if answer is None:
-            raise Left
-        self.check(answer, mark, 200, what="post after early")
+        self.expect_end("early")
 
     def waits_for_100(self):
         mark = self.new_mark()
@@ -297,6 +291,7 @@ def come_and_go(bridge, record, chance, until):
 
 
 def check_mails(bridge, record):
+    """Each has one owner, one address, one line in the log, whether its visitor waited for the answer or not."""
     there = set()
     for path in bridge.mail_files():
         mail = path.read_bytes()
@@ -313,6 +308,9 @@ def check_mails(bridge, record):
             record.complain("the mail of", mark, "does not name", record.addresses[mark])
     for receipt in set(record.receipts) - there:
         record.complain(receipt, "was given, and there is no mail")
+    said = re.findall(r"accepted (\S+)", bridge.log())
+    if len(said) != len(set(said)) or {receipt.encode() for receipt in said} != there:
+        record.complain(len(said), "were logged as accepted,", len(there), "arrived")
     for mark, receipts in record.keyed.items():
         if len(receipts) != 1:
             record.complain("one key, receipts", receipts)
@@ -347,5 +345,5 @@ def test_nobody_gets_what_is_anothers(fronts):
         assert "no request" not in b.log() and "saw none" not in b.log()
     assert record.wrong == [], f"seed {seed}, {len(record.wrong)} in all: " + "\n".join(record.wrong[:20])
     for what in ("post 200", "post ahead 200", "incomplete 422", "bad head 400", "early 404", "post and close 200",
-                 "post after 100 200", "post keyed 200", "get ahead 200", "post after early 200"):
+                 "post after 100 200", "post keyed 200", "get ahead 200"):
         assert record.statuses[what] > 10, record.statuses

@@ -13,11 +13,13 @@
 
 enum {
     EVENTS = 128,
-    REST = 1000,          /* milliseconds without accepting after the descriptors ran out */
-    TRIM = 3000,          /* milliseconds from the first that rests until the heap is given back, too */
+    REST = 1000, /* milliseconds without accepting after the descriptors ran out */
+    TRIM = 3000, /* milliseconds from the first that leaves or rests until the heap is given back, too */
     IDLE_BEFORE_REST = 4, /* seconds until an idle connection gives its buffers back; part of idle_timeout */
     IDLE_IN_DRAIN = 1,    /* and until it is closed when the process is to end */
     LINGER = 3,
+    HEAP_PIECE = 1 << 20, /* what is larger is mapped, and unmapped when it is freed */
+    HEAP_KEPT = 8 << 20,  /* so much is kept between one body and the next; trim() gives it back */
 };
 
 /* epoll's data for what is not a connection: small numbers, which no address is. */
@@ -43,7 +45,7 @@ struct serve {
     int64_t rests_until; /* 0: accepting */
     int64_t drain_until; /* 0: not draining */
     int64_t trim_at;     /* 0: there is nothing to give back */
-    bool rested;         /* somebody has gone to rest since the last time */
+    bool fewer;          /* somebody has left or gone to rest since the last time */
     size_t open;
 };
 
@@ -92,7 +94,7 @@ static void expire(struct serve *s)
             next = c->next;
             conn_expire(c);
             list_by_phase(s, c);
-            s->rested = s->rested || c->phase == PHASE_RESTING;
+            s->fewer = s->fewer || c->phase == PHASE_RESTING;
         }
     }
 }
@@ -100,17 +102,17 @@ static void expire(struct serve *s)
 static void trim(struct serve *s)
 {
     if (s->trim_at != 0 && s->now >= s->trim_at) {
-        bool fewer = conn_trim(&s->env) > 0;
-        if (fewer) {
+        if (conn_trim(&s->env) > 0) {
             http_run(s->env.http); /* which has its share of each */
+            s->fewer = true;
         }
-        if (fewer || s->rested) {
+        if (s->fewer) {
             malloc_trim(0); /* what many used at the same time lies between what is still in use */
         }
-        s->rested = false;
+        s->fewer = false;
         s->trim_at = 0;
     }
-    if (s->trim_at == 0 && (s->rested || s->env.channels != NULL)) {
+    if (s->trim_at == 0 && (s->fewer || s->env.channels != NULL)) {
         s->trim_at = s->now + TRIM;
     }
 }
@@ -221,6 +223,7 @@ static void bury(struct serve *s, struct conn *c)
     unlist(s, c);
     stats_add(STAT_CONNECTIONS_OPEN, -1);
     s->open--;
+    s->fewer = true;
     conn_free(c);
 }
 
@@ -393,6 +396,15 @@ static bool watch_input(struct serve *s, int fd, uint64_t event)
     return epoll_ctl(s->env.epoll, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
+/* glibc's own limits give back after each upload what the next one faults in again, up to a seventh of what it costs. A
+ * second heap, of the commit thread, malloc_trim() would not give back. */
+static void keep_heap(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, HEAP_PIECE);
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+}
+
 struct serve *serve_start(struct front *f)
 {
     const struct conf *c = f->conf;
@@ -400,6 +412,7 @@ struct serve *serve_start(struct front *f)
     if (s == NULL) {
         return NULL;
     }
+    keep_heap();
     s->front = f;
     s->listeners =
         calloc(c->listen_count + c->http_listen_count + c->admin_listen_count, sizeof *s->listeners);

@@ -174,7 +174,8 @@ bool tls_server_start(br_ssl_server_context *sc)
 /* ---- session cache ------------------------------------------------------------------------------
  *
  * A session is found by the first bytes of its id, which are random, in a set of a few slots. Each slot has a
- * lock that is only ever tried: a process that dies inside one costs that slot, and nobody waits. */
+ * lock that is only ever tried: a process that dies inside one costs that slot, and nobody waits. The secret of one that
+ * is too old is wiped when the next looks into its set. */
 
 enum { SETS = 1024, WAYS = 4, LIFETIME = 3600 };
 
@@ -202,20 +203,48 @@ static struct session *session_set(struct tls_cache *c, const br_ssl_session_par
     return c->sets[(p->session_id[0] | p->session_id[1] << 8) % SETS];
 }
 
+/* false: it is not to be had. A session that is too old is none any more. */
+static bool slot_take(struct session *s)
+{
+    if (atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire)) {
+        return false;
+    }
+    if (s->saved != 0 && now_seconds() - s->saved >= LIFETIME) {
+        explicit_bzero(&s->params, sizeof s->params);
+        s->saved = 0;
+    }
+    return true;
+}
+
+static void slot_leave(struct session *s)
+{
+    if (s != NULL) {
+        atomic_flag_clear_explicit(&s->busy, memory_order_release);
+    }
+}
+
 static void cache_save(const br_ssl_session_cache_class **ctx, br_ssl_server_context *sc,
                        const br_ssl_session_parameters *params)
 {
     (void)sc;
     struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
-    struct session *oldest = &set[0];
-    for (int i = 1; i < WAYS; i++) {
-        oldest = set[i].saved < oldest->saved ? &set[i] : oldest;
+    struct session *oldest = NULL; /* and ours, until it is left */
+    for (int i = 0; i < WAYS; i++) {
+        struct session *other = &set[i];
+        if (!slot_take(other)) {
+            continue;
+        }
+        if (oldest == NULL || other->saved < oldest->saved) {
+            other = oldest;
+            oldest = &set[i];
+        }
+        slot_leave(other);
     }
-    if (!atomic_flag_test_and_set_explicit(&oldest->busy, memory_order_acquire)) {
+    if (oldest != NULL) {
         oldest->params = *params;
         oldest->saved = now_seconds();
-        atomic_flag_clear_explicit(&oldest->busy, memory_order_release);
     }
+    slot_leave(oldest);
 }
 
 static int cache_load(const br_ssl_session_cache_class **ctx, br_ssl_server_context *sc,
@@ -224,17 +253,17 @@ static int cache_load(const br_ssl_session_cache_class **ctx, br_ssl_server_cont
     (void)sc;
     struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
     int found = 0;
-    for (int i = 0; i < WAYS && !found; i++) {
-        if (atomic_flag_test_and_set_explicit(&set[i].busy, memory_order_acquire)) {
+    for (int i = 0; i < WAYS; i++) {
+        struct session *s = &set[i];
+        if (!slot_take(s)) {
             continue;
         }
-        if (set[i].saved != 0 && now_seconds() - set[i].saved < LIFETIME &&
-            set[i].params.session_id_len == params->session_id_len &&
-            memcmp(set[i].params.session_id, params->session_id, params->session_id_len) == 0) {
-            *params = set[i].params;
+        if (!found && s->saved != 0 && s->params.session_id_len == params->session_id_len &&
+            memcmp(s->params.session_id, params->session_id, params->session_id_len) == 0) {
+            *params = s->params;
             found = 1;
         }
-        atomic_flag_clear_explicit(&set[i].busy, memory_order_release);
+        slot_leave(s);
     }
     return found;
 }

@@ -775,8 +775,9 @@ void wipe_gmp(void);
 /* ---- curve.c: the arithmetic of elliptic curves -------------------------------------------------
  *
  * Nettle's where its manual calls it side-channel silent, BearSSL's for the rest. Any thread may call; the first call
- * of a process compares the two (2 ms) and says so if they differ. Working memory is wiped. When there is none left,
- * GMP ends the process. */
+ * of a process compares the two (2 ms) and says so if they differ. Working memory is wiped, but for a copy of the
+ * scalar that Nettle's X25519 leaves on the stack, where the handshake writes over it. When there is none left, GMP
+ * ends the process. */
 
 /* X25519 (RFC 7748) and P-256 of Nettle, P-384 and P-521 of BearSSL; muladd, for verifying, is BearSSL's. Unlike
  * BearSSL 0.6, mul refuses a product of all zeros (RFC 8422 §5.11). Static; to restrict supported_curves, copy it. */

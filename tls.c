@@ -157,6 +157,7 @@ void tls_server(br_ssl_server_context *sc, struct tls_policy *policy, struct tls
     tls_profile(&sc->eng);
     br_ssl_engine_add_flags(&sc->eng, BR_OPT_ENFORCE_SERVER_PREFERENCES);
     br_ssl_server_set_policy(sc, &policy->vtable);
+    /* No ALPN: for a resumed session without a common protocol BearSSL 0.6 reads far behind its list. */
     if (cache != NULL) {
         br_ssl_server_set_cache(sc, tls_cache_class(cache));
     }

@@ -3062,7 +3062,7 @@ void submit_feed(struct http_request *r, const void *bytes, size_t len);
 /* The body ends here. */
 bool submit_end(struct http_request *r);
 /* It is durable, or could not be stored: counts and logs it. */
-void submit_settled(struct http_request *r);
+void submit_settled(const struct http_request *r);
 /* The answer. */
 bool submit_committed(struct http_request *r);
 /* It has waited for the one that it repeats: has it stored if that one failed, else r->stage is REQUEST_COMMITTED. */

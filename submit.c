@@ -261,7 +261,7 @@ bool submit_end(struct http_request *r)
     return rules_dress(r->form, r->body) ? store(r) : request_refuse_for_now(r);
 }
 
-void submit_settled(struct http_request *r)
+void submit_settled(const struct http_request *r)
 {
     const struct submission *s = &r->submission;
     if (s->draft.error != 0) {

@@ -342,7 +342,7 @@ def test_nobody_gets_what_is_anothers(fronts):
         b.wait_until(lambda: not b.queue(), "end of the queue")
         check_mails(b, record)
         assert b.named("front") == roles, "a front has died"
-        assert "no request" not in b.log() and "saw none" not in b.log()
+        assert "saw none" not in b.log()
     assert record.wrong == [], f"seed {seed}, {len(record.wrong)} in all: " + "\n".join(record.wrong[:20])
     for what in ("post 200", "post ahead 200", "incomplete 422", "bad head 400", "early 404", "post and close 200",
                  "post after 100 200", "post keyed 200", "get ahead 200"):

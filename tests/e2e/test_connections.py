@@ -55,24 +55,32 @@ def accepted(bridge, count):
     bridge.wait_until(lambda: metrics(bridge.admin)["connections_open"] >= count, f"{count} connections", 3 * PATIENCE)
 
 
-@pytest.mark.parametrize("pause", [0.003, 0], ids=["one after the other", "all at once"])
-def test_the_fronts_share_connections_evenly(bridge, pause):
-    fronts = bridge.named("front")
+def shares_of(bridge, fronts, count, pause):
+    """How many of so many connections each front took."""
     before = [sockets(pid) for pid in fronts]
     open_connections = []
-    for _ in range(200):
+    for _ in range(count):
         open_connections.append(socket.create_connection(("127.0.0.1", bridge.port)))
         time.sleep(pause)
-    accepted(bridge, 200)
+    accepted(bridge, count)
 
     def shares():
         return [sockets(pid) - n for pid, n in zip(fronts, before)]
 
-    bridge.wait_until(lambda: sum(shares()) == 200, "the end of the questions about metrics")
-    least = min(shares())
+    bridge.wait_until(lambda: sum(shares()) == count, "the end of the questions about metrics")
+    found = shares()
     for s in open_connections:
         s.close()
-    assert least >= 70
+    bridge.wait_until(lambda: [sockets(pid) for pid in fronts] == before, "the end of the connections")
+    return found
+
+
+@pytest.mark.parametrize("pause", [0.003, 0], ids=["one after the other", "all at once"])
+def test_the_fronts_share_connections_evenly(bridge, pause):
+    """In five rounds together: what else runs on the machine may hold one of them up in any one."""
+    fronts = bridge.named("front")
+    rounds = [shares_of(bridge, fronts, 200, pause) for _ in range(5)]
+    assert min(sum(shares) for shares in zip(*rounds)) >= 5 * 70, rounds
 
 
 def secure_connections(bridge, count):

@@ -41,9 +41,14 @@ def on_a_terminal(bridge, *words):
     primary, terminal = pty.openpty()
     done = subprocess.run([PROGRAM, "-c", bridge.dir / "config.ini", "queue", *words], stdout=terminal)
     os.close(terminal)
-    text = os.read(primary, 65536).decode().replace("\r\n", "\n")
+    text = b""
+    try:
+        while piece := os.read(primary, 65536):  # the last piece may come after the program has ended
+            text += piece
+    except OSError:  # EIO: all is read, and nobody has the other end
+        pass
     os.close(primary)
-    return done.returncode, text
+    return done.returncode, text.decode().replace("\r\n", "\n")
 
 
 def post(bridge, form="order"):

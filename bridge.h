@@ -782,10 +782,13 @@ void wipe_gmp(void);
 /* X25519 (RFC 7748) and P-256 of Nettle, P-384 and P-521 of BearSSL; muladd, for verifying, is BearSSL's. Unlike
  * BearSSL 0.6, mul refuses a product of all zeros (RFC 8422 §5.11). Static; to restrict supported_curves, copy it. */
 const br_ec_impl *curve_impl(void);
-/* ECDSA with the nonce of RFC 6979, in ASN.1, as br_ecdsa_i31_sign_asn1(): the same bytes. hash: of hash_class.
- * signature: at least SIGNATURE_MAX. Returns its length, 0: not a private key. */
+enum { CURVE_NOISE = 32 }; /* bytes */
+/* ECDSA with the nonce of RFC 6979, in ASN.1. hash: of hash_class. noise: CURVE_NOISE random bytes, with which each
+ * signature is another (§3.6); NULL: the bytes of br_ecdsa_i31_sign_asn1(). Other curves than P-256 make no use of it,
+ * but are signed with twice and compared. signature: at least SIGNATURE_MAX. Returns its length; 0: not a private key,
+ * or the two differ, which is logged. */
 size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
-                  void *signature);
+                  const unsigned char *noise, unsigned char *signature);
 
 /* ---- x509.c: certificates and private keys in files ---------------------------------------------
  *

@@ -191,20 +191,25 @@ static size_t p256_mulgen(unsigned char *point, const unsigned char *x, size_t l
 
 /* ---- ECDSA on P-256 --------------------------------------------------------------------------
  *
- * The nonce is that of RFC 6979: it cannot repeat, needs no randomness at the time of signing, and makes each
- * signature the very bytes that BearSSL would make, which the tests hold it to. HMAC_DRBG is the RFC's generator
- * (§3.2 and §3.3), its seed the key and the hash. */
+ * The nonce is that of RFC 6979: HMAC_DRBG is its generator (§3.2 and §3.3), the seed the key, the hash and noise
+ * (§3.6). It cannot repeat however bad the noise is; with it, a fault in one of two signatures of the same hash does not
+ * betray the key, as it would if both had one nonce. Without noise the signature is the very bytes that BearSSL would
+ * make, which the tests hold it to. */
 
 static void nonce_init(br_hmac_drbg_context *nonces, const br_hash_class *hash_class,
-                       const unsigned char key[SIZE], const unsigned char hash[SIZE])
+                       const unsigned char key[SIZE], const unsigned char hash[SIZE],
+                       const unsigned char *noise)
 {
-    unsigned char seed[2 * SIZE], less[SIZE];
+    unsigned char seed[2 * SIZE + CURVE_NOISE], less[SIZE];
     unsigned keep = 0U - less_order(less, hash); /* all ones: the hash is below the order as it is */
     memcpy(seed, key, SIZE);
     for (size_t i = 0; i < SIZE; i++) { /* bits2octets(), §2.3.4 */
         seed[SIZE + i] = (unsigned char)((hash[i] & keep) | (less[i] & ~keep));
     }
-    br_hmac_drbg_init(nonces, hash_class, seed, sizeof seed);
+    if (noise != NULL) {
+        memcpy(seed + 2 * SIZE, noise, CURVE_NOISE);
+    }
+    br_hmac_drbg_init(nonces, hash_class, seed, noise != NULL ? sizeof seed : (size_t)2 * SIZE);
     explicit_bzero(seed, sizeof seed);
     explicit_bzero(less, sizeof less);
 }
@@ -221,12 +226,12 @@ static bool is_zero(const mp_limb_t n[LIMBS])
 /* signature: r and s, SIZE bytes each. */
 static void p256_sign(const br_hash_class *hash_class, const unsigned char hash[SIZE],
                       const mp_limb_t key[LIMBS], const unsigned char key_bytes[SIZE],
-                      unsigned char signature[2 * SIZE])
+                      const unsigned char *noise, unsigned char signature[2 * SIZE])
 {
     mp_limb_t k[LIMBS], r[LIMBS], s[LIMBS], scratch[SCRATCH];
     unsigned char bytes[SIZE];
     br_hmac_drbg_context nonces;
-    nonce_init(&nonces, hash_class, key_bytes, hash);
+    nonce_init(&nonces, hash_class, key_bytes, hash, noise);
     do {
         do {
             br_hmac_drbg_generate(&nonces, bytes, sizeof bytes);
@@ -241,8 +246,26 @@ static void p256_sign(const br_hash_class *hash_class, const unsigned char hash[
     explicit_bzero(scratch, sizeof scratch);
 }
 
+/* BearSSL's nonce is the same for the same hash, so of two signatures that differ, one is wrong, and would betray the
+ * key beside a good one. */
+static size_t sign_by_bearssl(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
+                              unsigned char *signature)
+{
+    unsigned char again[SIGNATURE_MAX];
+    br_ecdsa_sign sign_asn1 = br_ecdsa_sign_asn1_get_default();
+    size_t len = sign_asn1(br_ec_get_default(), hash_class, hash, key, signature);
+    if (len > 0 && (sign_asn1(br_ec_get_default(), hash_class, hash, key, again) != len ||
+                    memcmp(signature, again, len) != 0)) {
+        log_error("two signatures of the same differ, so one is wrong: this machine computes unreliably");
+        explicit_bzero(signature, SIGNATURE_MAX);
+        len = 0;
+    }
+    explicit_bzero(again, sizeof again);
+    return len;
+}
+
 static size_t sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
-                   void *signature)
+                   const unsigned char *noise, unsigned char *signature)
 {
     mp_limb_t n[LIMBS];
     unsigned char bytes[SIZE];
@@ -250,10 +273,10 @@ static size_t sign(const br_hash_class *hash_class, const void *hash, const br_e
     bool ours = key->curve == BR_EC_secp256r1 && hash_len >= SIZE && to_scalar(n, bytes, key->x, key->xlen);
     size_t len = 0;
     if (ours) {
-        p256_sign(hash_class, hash, n, bytes, signature);
+        p256_sign(hash_class, hash, n, bytes, noise, signature);
         len = br_ecdsa_raw_to_asn1(signature, (size_t)2 * SIZE);
     } else {
-        len = br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), hash_class, hash, key, signature);
+        len = sign_by_bearssl(hash_class, hash, key, signature);
     }
     explicit_bzero(n, sizeof n);
     explicit_bzero(bytes, sizeof bytes);
@@ -294,7 +317,7 @@ static bool agrees(void)
         }
     }
     br_ec_private_key key = {BR_EC_secp256r1, x, sizeof x};
-    size_t len = sign(&br_sha256_vtable, x, &key, a);
+    size_t len = sign(&br_sha256_vtable, x, &key, NULL, a);
     return len > 0 && len == br_ecdsa_sign_asn1_get_default()(theirs, &br_sha256_vtable, x, &key, b) &&
            memcmp(a, b, len) == 0;
 }
@@ -321,9 +344,9 @@ const br_ec_impl *curve_impl(void)
 }
 
 size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
-                  void *signature)
+                  const unsigned char *noise, unsigned char *signature)
 {
     pthread_once(&chosen, choose);
-    return trusted ? sign(hash_class, hash, key, signature)
-                   : br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), hash_class, hash, key, signature);
+    return trusted ? sign(hash_class, hash, key, noise, signature)
+                   : sign_by_bearssl(hash_class, hash, key, signature);
 }

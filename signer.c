@@ -123,7 +123,15 @@ static size_t sign_ec(const struct key *key, const struct request *r, unsigned c
         [br_sha384_ID] = &br_sha384_vtable,
         [br_sha512_ID] = &br_sha512_vtable,
     };
-    return curve_sign(classes[r->hash], r->digest, &key->ec, signature);
+    unsigned char noise[CURVE_NOISE];
+    size_t len = 0;
+    if (getrandom(noise, sizeof noise, 0) == (ssize_t)sizeof noise) {
+        len = curve_sign(classes[r->hash], r->digest, &key->ec, noise, signature);
+    } else {
+        log_error("the kernel gives no randomness: nothing is signed");
+    }
+    explicit_bzero(noise, sizeof noise);
+    return len;
 }
 
 /* first and count: the keys of who asks. */

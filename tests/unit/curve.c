@@ -52,6 +52,24 @@ void __wrap_nettle_curve25519_mul_g(uint8_t *q, const uint8_t *n)
     q[7] ^= broken ? 1 : 0;
 }
 
+static bool faulty; /* BearSSL's second signature is */
+
+static size_t sign_with_fault(const br_ec_impl *impl, const br_hash_class *hash_class, const void *hash,
+                              const br_ec_private_key *key, void *signature)
+{
+    static unsigned calls;
+    size_t len = br_ecdsa_i31_sign_asn1(impl, hash_class, hash, key, signature);
+    ((unsigned char *)signature)[len - 1] ^= ++calls % 2 == 0 ? 1 : 0;
+    return len;
+}
+
+br_ecdsa_sign __real_br_ecdsa_sign_asn1_get_default(void);
+br_ecdsa_sign __wrap_br_ecdsa_sign_asn1_get_default(void);
+br_ecdsa_sign __wrap_br_ecdsa_sign_asn1_get_default(void)
+{
+    return faulty ? sign_with_fault : __real_br_ecdsa_sign_asn1_get_default();
+}
+
 /* ---- X25519 ---------------------------------------------------------------------------------- */
 
 static uint32_t x25519(unsigned char out[SIZE], const unsigned char scalar[SIZE],
@@ -369,7 +387,7 @@ static void test_sign_rfc6979_section_a_2_5(void **state)
         hashes[i % 3]->init(&h.vtable);
         hashes[i % 3]->update(&h.vtable, vectors[i].message, strlen(vectors[i].message));
         hashes[i % 3]->out(&h.vtable, hash);
-        size_t len = curve_sign(hashes[i % 3], hash, &key, signature);
+        size_t len = curve_sign(hashes[i % 3], hash, &key, NULL, signature);
         assert_int_equal(br_ecdsa_asn1_to_raw(signature, len), 2 * SIZE);
         assert_hex(signature, SIZE, vectors[i].r);
         assert_hex(signature + SIZE, SIZE, vectors[i].s);
@@ -403,7 +421,7 @@ static bool openssl_verifies(const br_ec_public_key *key, const unsigned char *h
 static void check_signature(const br_ec_private_key *key, size_t which, unsigned char *hash, bool zero)
 {
     unsigned char ours[SIGNATURE_MAX], theirs[SIGNATURE_MAX], q[POINT];
-    size_t len = curve_sign(hashes[which], hash, key, ours);
+    size_t len = curve_sign(hashes[which], hash, key, NULL, ours);
     assert_int_equal(len, br_ecdsa_i31_sign_asn1(br_ec_get_default(), hashes[which], hash, key, theirs));
     assert_true(len > 0);
     assert_memory_equal(ours, theirs, len);
@@ -455,13 +473,37 @@ static void test_sign_refuses_what_is_no_key(void **state)
     (void)state;
     unsigned char x[SIZE + 1] = {0}, hash[32] = {1}, signature[SIGNATURE_MAX];
     br_ec_private_key key = {BR_EC_secp256r1, x, SIZE};
-    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, signature), 0);
+    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, NULL, signature), 0);
     near_order(x, 0);
-    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, signature), 0);
+    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, NULL, signature), 0);
     memset(x, 0xff, sizeof x);
-    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, signature), 0);
+    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, NULL, signature), 0);
     key.xlen = SIZE + 1;
-    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, signature), 0);
+    assert_int_equal(curve_sign(&br_sha256_vtable, hash, &key, NULL, signature), 0);
+}
+
+static void test_noise_makes_another_signature_each_time(void **state)
+{
+    (void)state;
+    unsigned char x[SIZE], hash[64], q[POINT], noise[CURVE_NOISE], first[SIGNATURE_MAX],
+        second[SIGNATURE_MAX];
+    for (size_t i = 0; i < 30; i++) {
+        random_scalar(x);
+        br_hmac_drbg_generate(&numbers, hash, sizeof hash);
+        br_hmac_drbg_generate(&numbers, noise, sizeof noise);
+        br_ec_private_key key = {BR_EC_secp256r1, x, SIZE};
+        br_ec_public_key public = {BR_EC_secp256r1, q, curve_impl()->mulgen(q, x, SIZE, BR_EC_secp256r1)};
+        size_t len = curve_sign(hashes[i % 3], hash, &key, noise, first);
+        assert_true(openssl_verifies(&public, hash, hash_sizes[i % 3], first, len));
+        assert_int_equal(curve_sign(hashes[i % 3], hash, &key, noise, second), len);
+        assert_memory_equal(first, second, len);
+        assert_int_equal(br_ecdsa_asn1_to_raw(first, len), 2 * SIZE);
+        noise[i % CURVE_NOISE] ^= 0x20;
+        len = curve_sign(hashes[i % 3], hash, &key, noise, second);
+        assert_true(openssl_verifies(&public, hash, hash_sizes[i % 3], second, len));
+        assert_int_equal(br_ecdsa_asn1_to_raw(second, len), 2 * SIZE);
+        assert_memory_not_equal(first, second, SIZE); /* r, so another nonce */
+    }
 }
 
 static void test_p384_is_bearssls(void **state)
@@ -473,23 +515,36 @@ static void test_p384_is_bearssls(void **state)
     assert_int_equal(curve_impl()->mulgen(point, x, sizeof x, BR_EC_secp384r1), sizeof point);
     assert_int_equal(curve_impl()->mul(point, sizeof point, x, sizeof x, BR_EC_secp384r1), 1);
     br_ec_private_key key = {BR_EC_secp384r1, x, sizeof x};
-    size_t len = curve_sign(&br_sha384_vtable, hash, &key, a);
+    size_t len = curve_sign(&br_sha384_vtable, hash, &key, NULL, a);
     assert_int_equal(len, br_ecdsa_i31_sign_asn1(br_ec_get_default(), &br_sha384_vtable, hash, &key, b));
     assert_memory_equal(a, b, len);
+}
+
+static void test_a_signature_that_does_not_come_out_twice_is_not_handed_out(void **state)
+{
+    (void)state;
+    unsigned char x[48] = {1, 2, 3}, hash[48] = {7}, signature[SIGNATURE_MAX], nothing[SIGNATURE_MAX] = {0};
+    br_ec_private_key key = {BR_EC_secp384r1, x, sizeof x};
+    faulty = true;
+    size_t len = curve_sign(&br_sha384_vtable, hash, &key, NULL, signature);
+    faulty = false;
+    assert_int_equal(len, 0);
+    assert_memory_equal(signature, nothing, sizeof signature);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static void use_everything(void)
 {
-    unsigned char x[SIZE] = {0x31, 0x41, 0x59}, point[POINT], signature[SIGNATURE_MAX];
+    unsigned char x[SIZE] = {0x31, 0x41, 0x59}, point[POINT], signature[SIGNATURE_MAX],
+                  noise[CURVE_NOISE] = {26};
     br_ec_private_key key = {BR_EC_secp256r1, x, SIZE};
     static const int curves[] = {BR_EC_curve25519, BR_EC_secp256r1};
     for (size_t i = 0; i < COUNT(curves); i++) {
         size_t len = curve_impl()->mulgen(point, x, SIZE, curves[i]);
         assert_int_equal(curve_impl()->mul(point, len, x, SIZE, curves[i]), 1);
     }
-    assert_true(curve_sign(&br_sha256_vtable, x, &key, signature) > 0);
+    assert_true(curve_sign(&br_sha256_vtable, x, &key, noise, signature) > 0);
 }
 
 static void test_working_memory_is_wiped_before_it_is_freed(void **state)
@@ -570,7 +625,9 @@ int main(void)
         cmocka_unit_test(test_signatures_are_bearssls_and_openssl_takes_them),
         cmocka_unit_test(test_sign_with_keys_and_hashes_at_the_edges),
         cmocka_unit_test(test_sign_refuses_what_is_no_key),
+        cmocka_unit_test(test_noise_makes_another_signature_each_time),
         cmocka_unit_test(test_p384_is_bearssls),
+        cmocka_unit_test(test_a_signature_that_does_not_come_out_twice_is_not_handed_out),
         cmocka_unit_test(test_working_memory_is_wiped_before_it_is_freed),
         cmocka_unit_test(test_threads_do_not_disturb_each_other),
     };

@@ -18,7 +18,7 @@ static size_t sign(void *ctx, unsigned hash, unsigned char *data, size_t hash_le
 {
     (void)ctx, (void)hash, (void)hash_len;
     unsigned char signature[SIGNATURE_MAX];
-    size_t made = curve_sign(&br_sha256_vtable, data, &private_key, signature);
+    size_t made = curve_sign(&br_sha256_vtable, data, &private_key, NULL, signature);
     assert_true(made <= len);
     memcpy(data, signature, made);
     return made;

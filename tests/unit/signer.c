@@ -116,6 +116,18 @@ static void test_each_link_has_its_own_keys_and_no_others(void **state)
     assert_int_equal(signs_with(&links[2], 0), 0);
 }
 
+/* RFC 6979 §3.6: with one nonce for both, a fault in one of them would betray the key. */
+static void test_the_same_hash_is_never_signed_the_same_twice(void **state)
+{
+    (void)state;
+    unsigned char first[SIGNATURE_MAX] = {42}, second[SIGNATURE_MAX] = {42};
+    size_t len = signer_sign(&links[0], br_sha256_ID, first, 32, sizeof first);
+    size_t second_len = signer_sign(&links[0], br_sha256_ID, second, 32, sizeof second);
+    assert_int_equal(br_ecdsa_asn1_to_raw(first, len), 64);
+    assert_int_equal(br_ecdsa_asn1_to_raw(second, second_len), 64);
+    assert_memory_not_equal(first, second, 32);
+}
+
 static void test_an_rsa_key_signs_and_a_damaged_one_does_not(void **state)
 {
     (void)state;
@@ -238,6 +250,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_link_that_was_shut_leaves_the_others_in_peace, make_links,
                                         end_links),
         cmocka_unit_test_setup_teardown(test_each_link_has_its_own_keys_and_no_others, make_links, end_links),
+        cmocka_unit_test_setup_teardown(test_the_same_hash_is_never_signed_the_same_twice, make_links,
+                                        end_links),
         cmocka_unit_test_setup_teardown(test_an_rsa_key_signs_and_a_damaged_one_does_not, make_links,
                                         end_links),
         cmocka_unit_test_setup_teardown(test_a_hash_of_another_length_is_refused, make_links, end_links),

@@ -1848,6 +1848,10 @@ struct tls_cache;
 struct tls_cache *tls_cache_new(void);
 void tls_cache_free(struct tls_cache *c);
 const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
+/* When a session will be too old (an hour), in milliseconds of CLOCK_MONOTONIC, and tls_cache_sweep() has to be called to
+ * wipe its secret; 0: there is none. One of the processes has to look at it after each handshake. */
+int64_t tls_cache_sweep_at(const struct tls_cache *c);
+void tls_cache_sweep(struct tls_cache *c);
 
 /* Zeroes and configures a server context; the caller still sets buffers, then calls tls_server_start(). cache may be
  * NULL. */

@@ -117,6 +117,14 @@ static void trim(struct serve *s)
     }
 }
 
+static void sweep(const struct serve *s)
+{
+    int64_t at = tls_cache_sweep_at(s->env.cache);
+    if (at != 0 && s->now >= at) {
+        tls_cache_sweep(s->env.cache);
+    }
+}
+
 static int until_deadline(const struct serve *s)
 {
     int64_t first = INT64_MAX;
@@ -127,6 +135,8 @@ static int until_deadline(const struct serve *s)
     first = s->rests_until != 0 && s->rests_until < first ? s->rests_until : first;
     first = s->trim_at != 0 && s->trim_at < first ? s->trim_at : first;
     first = s->drain_until != 0 && s->drain_until < first ? s->drain_until : first;
+    int64_t sweep_at = tls_cache_sweep_at(s->env.cache);
+    first = sweep_at != 0 && sweep_at < first ? sweep_at : first;
     if (first == INT64_MAX) {
         return -1;
     }
@@ -346,6 +356,7 @@ void serve_run(struct serve *s)
         }
         expire(s);
         trim(s);
+        sweep(s);
         if (s->rests_until != 0 && s->now >= s->rests_until) {
             s->rests_until = 0;
             watch_listeners(s, true);

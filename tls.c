@@ -175,10 +175,11 @@ bool tls_server_start(br_ssl_server_context *sc)
 /* ---- session cache ------------------------------------------------------------------------------
  *
  * A session is found by the first bytes of its id, which are random, in a set of a few slots. Each slot has a
- * lock that is only ever tried: a process that dies inside one costs that slot, and nobody waits. The secret of one that
- * is too old is wiped when the next looks into its set. */
+ * lock that is only ever tried: a process that dies inside one costs that slot, and nobody waits. With the secret of a
+ * session that is too old, what was said in it could still be read by one who recorded it and later gets at the memory:
+ * it is wiped by the next who looks into its set, or else by a sweep. */
 
-enum { SETS = 1024, WAYS = 4, LIFETIME = 3600 };
+enum { SETS = 1024, WAYS = 4, LIFETIME = 3600, SWEEP_EVERY = 60 }; /* seconds */
 
 struct session {
     atomic_flag busy;
@@ -186,10 +187,16 @@ struct session {
     br_ssl_session_parameters params;
 };
 
+struct sessions {
+    _Atomic uint32_t sweep_at; /* as saved; 0: there is nothing to sweep */
+    atomic_uchar used[SETS];   /* the others have never been touched, and take no memory */
+    struct session sets[SETS][WAYS];
+};
+
 /* Only the sessions are shared: what a process calls through is its own. */
 struct tls_cache {
     const br_ssl_session_cache_class *vtable;
-    struct session (*sets)[WAYS];
+    struct sessions *shared;
 };
 
 static uint32_t now_seconds(void)
@@ -199,9 +206,9 @@ static uint32_t now_seconds(void)
     return (uint32_t)t.tv_sec + 1; /* never 0 */
 }
 
-static struct session *session_set(struct tls_cache *c, const br_ssl_session_parameters *p)
+static size_t session_set(const br_ssl_session_parameters *p)
 {
-    return c->sets[(p->session_id[0] | p->session_id[1] << 8) % SETS];
+    return (size_t)(p->session_id[0] | p->session_id[1] << 8) % SETS;
 }
 
 /* false: it is not to be had. A session that is too old is none any more. */
@@ -228,7 +235,9 @@ static void cache_save(const br_ssl_session_cache_class **ctx, br_ssl_server_con
                        const br_ssl_session_parameters *params)
 {
     (void)sc;
-    struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
+    struct sessions *shared = ((struct tls_cache *)(void *)ctx)->shared;
+    size_t number = session_set(params);
+    struct session *set = shared->sets[number];
     struct session *oldest = NULL; /* and ours, until it is left */
     for (int i = 0; i < WAYS; i++) {
         struct session *other = &set[i];
@@ -244,6 +253,9 @@ static void cache_save(const br_ssl_session_cache_class **ctx, br_ssl_server_con
     if (oldest != NULL) {
         oldest->params = *params;
         oldest->saved = now_seconds();
+        uint32_t none = 0;
+        atomic_store(&shared->used[number], 1);
+        atomic_compare_exchange_strong(&shared->sweep_at, &none, oldest->saved + LIFETIME);
     }
     slot_leave(oldest);
 }
@@ -252,7 +264,7 @@ static int cache_load(const br_ssl_session_cache_class **ctx, br_ssl_server_cont
                       br_ssl_session_parameters *params)
 {
     (void)sc;
-    struct session *set = session_set((struct tls_cache *)(void *)ctx, params);
+    struct session *set = ((struct tls_cache *)(void *)ctx)->shared->sets[session_set(params)];
     int found = 0;
     for (int i = 0; i < WAYS; i++) {
         struct session *s = &set[i];
@@ -269,6 +281,50 @@ static int cache_load(const br_ssl_session_cache_class **ctx, br_ssl_server_cont
     return found;
 }
 
+int64_t tls_cache_sweep_at(const struct tls_cache *c)
+{
+    uint32_t at = atomic_load_explicit(&c->shared->sweep_at, memory_order_relaxed);
+    return at == 0 ? 0 : (int64_t)(at - 1) * 1000;
+}
+
+/* When the first of its sessions was saved; 0: it has none. Of one that another process holds nothing is known. */
+static uint32_t sweep_set(struct session *set)
+{
+    uint32_t first = 0;
+    for (int i = 0; i < WAYS; i++) {
+        uint32_t saved = now_seconds();
+        if (slot_take(&set[i])) {
+            saved = set[i].saved;
+            slot_leave(&set[i]);
+        }
+        first = saved != 0 && (first == 0 || saved < first) ? saved : first;
+    }
+    return first;
+}
+
+void tls_cache_sweep(struct tls_cache *c)
+{
+    struct sessions *shared = c->shared;
+    uint32_t first = 0, soon = now_seconds() + SWEEP_EVERY;
+    if (atomic_exchange(&shared->sweep_at, 0) ==
+        0) { /* another does it. Who saves from here on, sets it again */
+        return;
+    }
+    for (size_t i = 0; i < SETS; i++) {
+        if (atomic_exchange(&shared->used[i], 0) != 0) {
+            uint32_t saved = sweep_set(shared->sets[i]);
+            if (saved != 0) {
+                atomic_store(&shared->used[i], 1);
+                first = first == 0 || saved < first ? saved : first;
+            }
+        }
+    }
+    if (first != 0) {
+        uint32_t due = first + LIFETIME;
+        atomic_store(&shared->sweep_at, due > soon ? due : soon);
+    }
+}
+
 static const br_ssl_session_cache_class cache_class = {
     .context_size = sizeof(struct tls_cache),
     .save = cache_save,
@@ -278,24 +334,23 @@ static const br_ssl_session_cache_class cache_class = {
 struct tls_cache *tls_cache_new(void)
 {
     struct tls_cache *c = calloc(1, sizeof *c);
-    void *shared = c == NULL ? MAP_FAILED
-                             : mmap(NULL, SETS * sizeof *c->sets, PROT_READ | PROT_WRITE,
-                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *shared =
+        c == NULL ? MAP_FAILED
+                  : mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
         free(c);
         return NULL;
     }
     c->vtable = &cache_class;
-    c->sets = shared;
+    c->shared = shared;
     return c;
 }
 
+/* The last process to unmap the secrets gives them back to the kernel, which zeroes them. */
 void tls_cache_free(struct tls_cache *c)
 {
     if (c != NULL) {
-        munmap(c->sets,
-               SETS * sizeof *c->sets); /* the last process to do so gives the secrets back to the kernel,
-                                                    which zeroes them */
+        munmap(c->shared, sizeof *c->shared);
         free(c);
     }
 }

@@ -153,7 +153,7 @@ def left_behind(pid, mark):
         for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, rights, *rest = line.split()
             begin, end = (int(n, 16) for n in span.split("-"))
-            if rights.startswith("rw") and not rest[-1].startswith("[v"):
+            if rights.startswith("rw") and not rest[-1].startswith("[v") and end - begin < 1 << 30:  # more is a sanitizer's
                 memory.seek(begin)
                 if mark in memory.read(end - begin):
                     found.append(rest[-1])

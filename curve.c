@@ -200,16 +200,17 @@ static void nonce_init(br_hmac_drbg_context *nonces, const br_hash_class *hash_c
                        const unsigned char key[SIZE], const unsigned char hash[SIZE],
                        const unsigned char *noise)
 {
-    unsigned char seed[2 * SIZE + CURVE_NOISE], less[SIZE];
+    enum { KNOWN = 2 * SIZE };
+    unsigned char seed[KNOWN + CURVE_NOISE], less[SIZE];
     unsigned keep = 0U - less_order(less, hash); /* all ones: the hash is below the order as it is */
     memcpy(seed, key, SIZE);
     for (size_t i = 0; i < SIZE; i++) { /* bits2octets(), §2.3.4 */
         seed[SIZE + i] = (unsigned char)((hash[i] & keep) | (less[i] & ~keep));
     }
     if (noise != NULL) {
-        memcpy(seed + 2 * SIZE, noise, CURVE_NOISE);
+        memcpy(seed + KNOWN, noise, CURVE_NOISE);
     }
-    br_hmac_drbg_init(nonces, hash_class, seed, noise != NULL ? sizeof seed : (size_t)2 * SIZE);
+    br_hmac_drbg_init(nonces, hash_class, seed, noise != NULL ? sizeof seed : KNOWN);
     explicit_bzero(seed, sizeof seed);
     explicit_bzero(less, sizeof less);
 }

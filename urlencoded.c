@@ -67,18 +67,14 @@ static bool mark(struct urlencoded *u, struct form *f, char c)
         return true;
     case '%': u->hex = 2; return true;
     case '+': return put(u, f, " ", 1);
-    default: /* "=" */
-        if (u->in_value) {
-            return put(u, f, "=", 1);
-        }
-        u->in_value = true;
-        return true;
+    default: u->in_value = true; return true; /* "=" */
     }
 }
 
-static bool is_mark(char c)
+/* The first "=" ends the name; the others are part of the value. */
+static bool is_mark(const struct urlencoded *u, char c)
 {
-    return c == '&' || c == '=' || c == '+' || c == '%';
+    return c == '&' || c == '+' || c == '%' || (c == '=' && !u->in_value);
 }
 
 bool urlencoded_feed(struct urlencoded *u, struct form *f, const char *bytes, size_t len)
@@ -95,7 +91,7 @@ bool urlencoded_feed(struct urlencoded *u, struct form *f, const char *bytes, si
             return false;
         }
         const char *run = p;
-        while (p < end && !is_mark(*p)) {
+        while (p < end && !is_mark(u, *p)) {
             p++;
         }
         if (p > run && !put(u, f, run, (size_t)(p - run))) {

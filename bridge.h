@@ -340,6 +340,7 @@ struct gate {
     bool passed;        /* the head in `head` has been given out and will be dropped at the next call */
     bool post;          /* of the last head: is it a POST? */
     bool last;          /* of the last head: the connection closes after it (RFC 9112 §9.3) */
+    bool expects;       /* of the last head: a body comes only after a 100 (RFC 9110 §10.1.1) */
     unsigned status;    /* in GATE_REFUSED: the HTTP status to answer with before closing */
     const char *why;    /* in GATE_REFUSED: in words, static */
 };
@@ -3142,6 +3143,7 @@ enum phase {
     PHASE_RESTING, /* … and this begins */
     PHASE_HEAD,
     PHASE_BODY,
+    PHASE_PAUSE,  /* the request is complete, but it is too early for an answer: of CONN_PLAIN */
     PHASE_ANSWER, /* the request is complete, its answer is not yet sent */
     PHASE_LINGER, /* all is said; the rest is read away, so that the peer can read the last answer */
     PHASE_COUNT

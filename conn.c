@@ -593,6 +593,43 @@ static size_t feed_gate(struct conn *c, struct iovec *run, unsigned char *in, si
     return taken;
 }
 
+/* A proxy written in Go (Caddy, Traefik) cuts an answer off that comes while it still sends the request, or just after:
+ * https://github.com/golang/go/issues/40747. So it gets none before its body has ended and a pause is over, unless it
+ * waits for a word before it sends. */
+static bool hears_later(const struct conn *c)
+{
+    return c->phase == PHASE_PAUSE || (c->kind == CONN_PLAIN && c->phase == PHASE_BODY &&
+                                       c->gate.state != GATE_REFUSED && !c->gate.expects);
+}
+
+static void after_body(struct conn *c)
+{
+    enter(c, c->closing ? PHASE_LINGER : PHASE_ANSWER);
+}
+
+static void end_body(struct conn *c)
+{
+    if (c->kind == CONN_PLAIN) {
+        enter(c, PHASE_PAUSE);
+    } else {
+        after_body(c);
+    }
+}
+
+/* What nobody wants any more; but where the body ends has to be known to one who hears later. Returns the bytes taken. */
+static size_t pass_over(struct conn *c, unsigned char *in, size_t len)
+{
+    if (!hears_later(c) || c->gate.state != GATE_BODY) {
+        return len;
+    }
+    struct iovec nowhere;
+    size_t taken = feed_gate(c, &nowhere, in, len);
+    if (c->gate.state != GATE_BODY) {
+        end_body(c);
+    }
+    return taken;
+}
+
 /* Gets from the gate a head, with what has come of its body, or a piece of a body. false: there is nothing now. */
 static bool next_runs(struct conn *c)
 {
@@ -602,11 +639,11 @@ static bool next_runs(struct conn *c)
         return false;
     }
     if (c->discard) {
-        clear_in_done(c, len);
+        clear_in_done(c, pass_over(c, in, len));
         return true;
     }
     bool head = c->gate.state == GATE_HEAD;
-    if (head && c->phase == PHASE_ANSWER) {
+    if (head && (c->phase == PHASE_PAUSE || c->phase == PHASE_ANSWER)) {
         return false; /* one request at a time: the rest waits on the wire */
     }
     if (head && c->phase != PHASE_HEAD) {
@@ -623,7 +660,9 @@ static bool next_runs(struct conn *c)
         clear_in_done(c, c->run_taken);
     } else if (head) {
         on_head(c);
-        if (run->iov_len > 0 && c->gate.state == GATE_BODY) {
+        if (run->iov_len == 0) { /* it has its answer already */
+            clear_in_done(c, c->run_taken);
+        } else if (c->gate.state == GATE_BODY) {
             c->run_taken += feed_gate(c, &c->runs[1], in + c->run_taken, len - c->run_taken);
         }
     }
@@ -671,7 +710,7 @@ static bool pass_on(struct conn *c)
     if (runs_left(c) == 0) {
         clear_in_done(c, c->run_taken);
         if (c->phase == PHASE_BODY && c->gate.state == GATE_HEAD) {
-            enter(c, PHASE_ANSWER);
+            end_body(c);
         }
     }
     return true;
@@ -682,7 +721,7 @@ static bool take_answer(struct conn *c)
 {
     size_t room;
     struct channel *h = c->http;
-    if (c->reply_sent == c->reply.len && (h == NULL || !h->readable)) {
+    if (hears_later(c) || (c->reply_sent == c->reply.len && (h == NULL || !h->readable))) {
         return false;
     }
     unsigned char *out = clear_out(c, &room);
@@ -852,11 +891,13 @@ void conn_expire(struct conn *c)
         }
         /* fall through */
     case PHASE_RESTING: begin_close(c); break;
+    case PHASE_PAUSE: after_body(c); break;
     case PHASE_HEAD:
     case PHASE_BODY:
         stats_add(STAT_TIMEOUTS, 1);
         if (c->phase == PHASE_BODY && !c->busy) { /* it was answered before it was complete */
-            c->dead = true;
+            c->dead = !hears_later(c);
+            enter(c, PHASE_LINGER);
             break;
         }
         enter(c, PHASE_LINGER);

@@ -390,6 +390,7 @@ static bool judge_head(struct gate *g)
     }
     g->post = r.post;
     g->last = r.close || (r.minor == 0 && !r.keep_alive);
+    g->expects = (r.seen & ONCE_EXPECT) != 0;
     g->body_left = r.length;
     return true;
 }

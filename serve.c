@@ -18,6 +18,7 @@ enum {
     IDLE_BEFORE_REST = 4, /* seconds until an idle connection gives its buffers back; part of idle_timeout */
     IDLE_IN_DRAIN = 1,    /* and until it is closed when the process is to end */
     LINGER = 3,
+    PAUSE = 3,            /* milliseconds */
     HEAP_PIECE = 1 << 20, /* what is larger is mapped, and unmapped when it is freed */
     HEAP_KEPT = 8 << 20,  /* so much is kept between one body and the next; trim() gives it back */
 };
@@ -458,6 +459,7 @@ struct serve *serve_start(struct front *f)
     for (int p = 0; p < PHASE_COUNT; p++) {
         s->timeouts[p] = (int64_t)seconds[p] * 1000;
     }
+    s->timeouts[PHASE_PAUSE] = PAUSE;
     s->now = now_ms();
     if (!watch_listeners(s, true) || !watch_input(s, f->signals, EVENT_SIGNAL) ||
         !watch_input(s, http_fd(s->env.http), EVENT_HTTP) ||

@@ -110,6 +110,44 @@ def test_a_refused_body_may_still_come_to_its_end(bridge):
         assert Reader(s).answer().status == 403
 
 
+EARLY = [(b"POST /f/order HTTP/1.1", (), 403), (b"POST /f/nobody HTTP/1.1", WAY, 404), (b"PUT /f/order HTTP/1.1", WAY, 405),
+         (b"POST /f/order HTTP/1.1", (*WAY, b"Origin: https://www.example.org"), 403)]
+
+
+@pytest.mark.parametrize("line, fields, status", EARLY)
+@pytest.mark.parametrize("size", [8, 1_000_000])
+def test_a_proxy_hears_nothing_before_it_has_sent_all(bridge, line, fields, status, size):
+    """One in Go may cut an answer off that comes earlier: https://github.com/golang/go/issues/40747."""
+    with bridge.reach() as s:
+        s.sendall(head(line, size, *fields) + b"x" * (size - 1))
+        s.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+        s.settimeout(PATIENCE)
+        sent = time.monotonic()
+        s.sendall(b"x")
+        reader = Reader(s)
+        answer = reader.answer()
+        assert answer.status == status
+        assert time.monotonic() - sent > 0.0015  # nor just after
+        assert answer.headers["connection"] == "close" and reader.answer() is None
+
+
+@pytest.mark.parametrize("line, fields, status", EARLY)
+def test_a_proxy_that_waits_for_a_word_hears_it(bridge, line, fields, status):
+    with bridge.reach() as s:
+        s.sendall(head(line, 8, b"Expect: 100-continue", *fields))
+        assert Reader(s).answer().status == status
+
+
+@pytest.mark.parametrize("line, fields, status", EARLY[:3])  # that of the origin comes after the body in any case
+def test_a_proxy_that_does_not_send_all_hears_it_in_the_end(line, fields, status):
+    with Plain(body_timeout="1s") as b, b.reach() as s:
+        s.sendall(head(line, 8, *fields) + b"x")
+        reader = Reader(s)
+        assert reader.answer().status == status and reader.answer() is None
+
+
 def test_a_page_may_be_asked_for_without_a_word_of_the_way(bridge):
     ask = b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
     a, b = bridge.ask(ask % b"", ask % b"X-Forwarded-Proto: http\r\n")

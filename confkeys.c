@@ -150,7 +150,7 @@ static const struct confset_key keys[] = {
      "the number of points from which a post is taken for spam", "1", "1000"},
     {KEY_FORM, "junk", confset_folder, ONE(form_conf, junk), NULL, ".Junk, or none where a [pickup] collects the Maildir",
      "the folder of the Maildir for what is marked as spam, none for the inbox", NULL, NULL},
-    {KEY_FORM, "honeypot", confset_words, LIST(form_conf, honeypots, honeypot_count), "_gotcha _honey bot-field botcheck", NULL,
+    {KEY_FORM, "honeypot", confset_names, LIST(form_conf, honeypots, honeypot_count), "_gotcha _honey bot-field botcheck", NULL,
      "the names of fields that people do not see", NULL, NULL},
     {KEY_FORM, "token", confset_choice, ONE(form_conf, token), "optional", NULL,
      "whether a post needs a token of this server: optional, required or off", "optional required off", NULL},
@@ -189,7 +189,7 @@ static const struct confset_key keys[] = {
      "the sentence that visitors see when it does not", NULL, NULL},
     {KEY_FIELD, "example", confset_text, ONE(rule, example), NULL, "none",
      "a value that is right, for formbridge test", NULL, NULL},
-    {KEY_FIELD, "accept", confset_words, LIST(rule, accept, accept_count), NULL, "any",
+    {KEY_FIELD, "accept", confset_names, LIST(rule, accept, accept_count), NULL, "any",
      "the kinds of files: .pdf, image/png, image/*", NULL, NULL},
     {KEY_FIELD, "max_files", confset_number, ONE(rule, max_files), NULL, "max_files of [bridge]",
      "the most files", "1", "1000"},
@@ -257,13 +257,35 @@ static unsigned edit_distance(const char *typed, const char *known)
     return row[width];
 }
 
+/* What other programs call it, where no letters tell. */
+static const char *known_as(enum confset_kind kind, const char *name)
+{
+    static const struct {
+        enum confset_kind kind;
+        const char *name, *here;
+    } others[] = {
+        {KEY_BRIDGE, "cert", "certificate"}, {KEY_BRIDGE, "key", "private_key"},
+        {KEY_BRIDGE, "domain", "hostname"},  {KEY_BRIDGE, "port", "listen"},
+        {KEY_MAILHOST, "host", "server"},    {KEY_MAILHOST, "port", "server"},
+        {KEY_MAILHOST, "user", "username"},  {KEY_MAILHOST, "password", "password_file"},
+        {KEY_FORM, "email", "to"},           {KEY_FORM, "recipient", "to"},
+        {KEY_FORM, "redirect", "success"},
+    };
+    for (size_t i = 0; i < COUNT(others); i++) {
+        if (others[i].kind == kind && strcmp(others[i].name, name) == 0) {
+            return others[i].here;
+        }
+    }
+    return NULL;
+}
+
 static void unknown_key(struct confread *r, enum confset_kind kind, const struct confread_key *k)
 {
-    const char *nearest = NULL;
-    unsigned least = UINT32_MAX;
+    const char *nearest = known_as(kind, k->name);
+    unsigned least = nearest != NULL ? 0 : UINT32_MAX;
     for (size_t i = 0; i < COUNT(keys); i++) {
         unsigned distance = edit_distance(k->name, keys[i].name);
-        if (distance == 0) {
+        if (distance == 0 && least > 0) {
             confread_mistake(r, k->line, "\"%s\" is not a key of %s: it belongs under %s", k->name,
                              kind_titles[kind], kind_titles[keys[i].kind]);
             return;

@@ -47,7 +47,7 @@ static void set_scaled(struct confset *v, bool (*read)(const char *, uint64_t *)
 {
     uint64_t n, min, max;
     if (!read(v->text, &n) || !read(v->key->min, &min) || !read(v->key->max, &max) || n < min || n > max) {
-        wrong(v, v->text, "is not %s, from %s to %s", what, v->key->min, v->key->max);
+        wrong(v, v->text, "is not %s from %s to %s", what, v->key->min, v->key->max);
     } else if (v->key->extra == sizeof(uint32_t)) {
         uint32_t small = (uint32_t)n;
         memcpy(member(v), &small, sizeof(small));
@@ -68,12 +68,12 @@ void confset_number(struct confset *v)
 
 void confset_seconds(struct confset *v)
 {
-    set_scaled(v, value_seconds, "a time in seconds, or with s, m, h or d behind it");
+    set_scaled(v, value_seconds, "a time in seconds, or with s, m, h or d behind it,");
 }
 
 void confset_size(struct confset *v)
 {
-    set_scaled(v, value_size, "a size in bytes, or with k, M or G behind it");
+    set_scaled(v, value_size, "a size in bytes, or with k, M or G behind it,");
 }
 
 void confset_rate(struct confset *v)
@@ -283,10 +283,22 @@ void confset_paths(struct confset *v)
     store_list(v, words, count);
 }
 
+/* Who writes commas between the items means what the spaces do. inside: an item has none within itself either. */
+static void no_commas(struct confset *v, char *const *words, size_t count, bool inside)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(words[i]);
+        if (words[i][0] == ',' || words[i][len - 1] == ',' || (inside && strchr(words[i], ',') != NULL)) {
+            wrong(v, words[i], "has a comma: write spaces alone between the items");
+        }
+    }
+}
+
 void confset_words(struct confset *v)
 {
     size_t count;
     char **words = split(v, &count);
+    no_commas(v, words, count, false);
     store_list(v, words, count);
 }
 
@@ -320,7 +332,10 @@ void confset_names(struct confset *v)
     if (strchr(v->text, '|') != NULL) {
         confset_bars(v);
     } else {
-        confset_words(v);
+        size_t count;
+        char **words = split(v, &count);
+        no_commas(v, words, count, true);
+        store_list(v, words, count);
     }
 }
 

@@ -268,7 +268,12 @@ static void give_up(struct item *item, struct state_target *t, const char *reaso
 static void expire(struct courier *c, struct item *item, struct state_target *t, const char *reason)
 {
     char text[REASON_SIZE + 64];
-    text_fmt(text, sizeof text, "not delivered in %u hours: %s", c->conf->max_age / 3600, reason);
+    unsigned age = c->conf->max_age, unit = age >= 2 * 3600 ? 3600 : age >= 2 * 60 ? 60 : 1;
+    text_fmt(text, sizeof text, "not delivered in %u %s: %s", age / unit,
+             unit == 3600 ? "hours"
+             : unit == 60 ? "minutes"
+                          : "seconds",
+             reason);
     give_up(item, t, text);
 }
 

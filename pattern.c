@@ -89,6 +89,26 @@ static void add(struct size *s, const char **at)
     }
 }
 
+/* A backslash within a bracket expression stands for itself, and so does a letter behind one outside, but for those that
+ * GNU gives a meaning: who writes \d means Perl's. */
+static const char *perl_fault(const char *at)
+{
+    if (at[0] == '\\' && ((at[1] >= 'a' && at[1] <= 'z') || (at[1] >= 'A' && at[1] <= 'Z')) &&
+        strchr("wWsSbB", at[1]) == NULL) {
+        return "has a \\ before a letter that stands for itself all the same: a digit is [0-9], not \\d";
+    }
+    if (at[0] == '[') {
+        for (const char *end = skip_bracket(at); at + 1 < end; at++) {
+            if (at[0] == '\\' && strchr("dDwWsS", at[1]) != NULL) {
+                return "has a \\ within [], where it stands for itself: write 0-9 for \\d, [:alnum:]_ for "
+                       "\\w, "
+                       "[:space:] for \\s";
+            }
+        }
+    }
+    return NULL;
+}
+
 /* What is wrong with it before regcomp() has a look; NULL: nothing. */
 static const char *fault(const char *text)
 {
@@ -97,6 +117,10 @@ static const char *fault(const char *text)
     for (const char *at = text; *at != '\0';) {
         if (at[0] == '\\' && at[1] >= '1' && at[1] <= '9') {
             return "has a back-reference, which is not taken here";
+        }
+        const char *perl = perl_fault(at);
+        if (perl != NULL) {
+            return perl;
         }
         if (*at == ')' &&
             depth == 0) { /* glibc takes it for a character, and "^(a)|b)$" would not fit the whole */

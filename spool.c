@@ -169,14 +169,15 @@ bool spool_open(struct spool *s, const char *path, char *why, size_t why_size)
     *s = (struct spool){.root = -1, .tmp = -1, .queue = -1, .held = -1};
     s->root = open_private(AT_FDCWD, path);
     if (s->root < 0) {
-        text_fmt(why, why_size,
-                 errno == ENOENT
-                     ? "spool %s: its parent directory does not exist; make it or set another spool"
-                 : errno == EPERM
-                     ? "spool %s: it must belong to the user of formbridge, and nobody else may write "
-                       "there; chown it, chmod go-w it"
-                     : "spool %s: %s; it must be a directory that we can write to",
-                 path, strerror(errno));
+        text_fmt(
+            why, why_size,
+            errno == ENOENT ? "spool %s: its parent directory does not exist; make it or set another spool"
+            : errno == EPERM
+                ? "spool %s: it must belong to the user of formbridge, and nobody else may write "
+                  "there; chown it, chmod go-w it"
+                : "spool %s: %s; it must be a directory of the user of formbridge: run this as that user or "
+                  "as root, or chown -R it if another made it",
+            path, strerror(errno));
         return false;
     }
     bool ok = open_below(s, path, why, why_size);

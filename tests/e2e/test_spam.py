@@ -384,7 +384,7 @@ def test_a_maildir_that_is_collected_over_pop3_has_no_folder_that_nobody_sees():
 @pytest.mark.parametrize("keys, said", [
     ({"spam": "maybe"}, 'spam: "maybe" is none of these: mark refuse off'),
     ({"token": "no"}, 'token: "no" is none of these: optional required off'),
-    ({"proof_bits": "25"}, 'proof_bits: "25" is not a number, from 0 to 24'),
+    ({"proof_bits": "25"}, 'proof_bits: "25" is not a number from 0 to 24'),
     ({"proof_bits": "8", "token": "off"}, "proof_bits is work on a token"),
     ({"token": "required", "spam": "off"}, "token is required and spam is off"),
     ({"junk": "Junk"}, 'junk: "Junk" is not the name of a folder in a Maildir'),

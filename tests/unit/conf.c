@@ -314,7 +314,7 @@ static void numbers_have_units_and_bounds(void **state)
         const char *below, *above; /* not */
         const char *words;
     } cases[] = {
-        {"fronts", "0", "256", "-1", "257", "is not a number, from 0 to 256"},
+        {"fronts", "0", "256", "-1", "257", "is not a number from 0 to 256"},
         {"max_fields", "1", "10000", "0", "10001", "from 1 to 10000"},
         {"max_head", "1024", "64K", "1023", "65537", "from 1k to 64k"},
         {"max_body", "1k", "96m", "0", "2G", "from 1k to 1G"},
@@ -487,6 +487,8 @@ static void targets_stay_on_this_machine_or_go_to_a_known_mailhost(void **state)
              8, "\"maine\" is not the name of a [mailhost]: there is main, other; nor");
     bad_line(BRIDGE FORM "deliver = /home/orders/Maildir\n", 8, "nor is it maildir:/PATH");
     bad_line(BRIDGE FORM "deliver = mbox:/f mbox:/f\n", 8, "\"mbox:/f\" is there twice");
+    bad_line(MAILHOST "password = x\n", 11, "in [mailhost NAME]: did you mean \"password_file\"?");
+    bad_line(FORM DELIVER BRIDGE "cert = /c\n", 9, "did you mean \"certificate\"?");
     char text[1024];
     for (int len = 107; len <= 108; len++) {
         text_fmt(text, sizeof(text), BRIDGE FORM "deliver = lmtp:/%0*d\n", len - 1, 0);

@@ -66,6 +66,10 @@ static void mistakes_are_told(void **state)
     refused("[a", "nmatched");
     refused("a{2,1}", "nvalid");
     refused("(a)\\1", "back-reference");
+    refused("\\d{5}", "a digit is [0-9]");
+    refused("[a-z]+\\D", "a digit is [0-9]");
+    refused("[\\d.]+", "write 0-9 for \\d");
+    refused("[^\\w]", "write 0-9 for \\d");
     refused("a{201}", "too large");
     refused("(a{20}){20}", "too large");
     refused("((a{9}){9}){9}", "too large");

@@ -607,6 +607,27 @@ static void one_full_mailbox_does_not_stall_the_others_of_its_host(void **state)
     host_stop(p);
 }
 
+static void how_long_it_was_tried_is_said_in_a_unit_that_fits(void **state)
+{
+    struct place *p = *state;
+    static const struct {
+        unsigned age;
+        const char *words;
+    } cases[] = {{40, "in 40 seconds:"}, {90 * 60, "in 90 minutes:"}, {2 * 3600, "in 2 hours:"}};
+    use_lmtp(p, 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char name[SPOOL_NAME_SIZE];
+        p->conf.max_age = cases[i].age;
+        queue(p, name, p->now - cases[i].age, "order");
+        courier_start(p);
+        EVENTUALLY(entries(p->s.held, false) == i + 1);
+        courier_stop(p);
+        struct state st = state_of(p->s.held, name);
+        assert_non_null(strstr(st.held, cases[i].words));
+        state_free(&st);
+    }
+}
+
 static void what_is_too_old_is_held_after_a_last_try(void **state)
 {
     struct place *p = *state;
@@ -834,6 +855,7 @@ int main(void)
         TEST(a_host_that_hangs_up_costs_one_message_a_try),
         TEST(a_host_that_puts_everything_off_is_left_alone),
         TEST(one_full_mailbox_does_not_stall_the_others_of_its_host),
+        TEST(how_long_it_was_tried_is_said_in_a_unit_that_fits),
         TEST(what_is_too_old_is_held_after_a_last_try),
         TEST(a_form_that_left_the_config_holds_its_mail),
         TEST(a_person_may_take_a_message_at_any_time),

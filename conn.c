@@ -33,6 +33,9 @@ enum {
     ROUNDS = 64, /* of pumping before others have their turn */
 };
 
+/* More is no length of anything (RFC 9110 §8.6). */
+static const uint64_t body_length_max = (uint64_t)1 << 50;
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static const struct sockaddr_storage nobody = {.ss_family = AF_UNSPEC};
@@ -99,7 +102,9 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     c->wire = c->out + OUT_SIZE;
     c->writable = true;
     visitor_name(&c->visitor, addr);
-    gate_init(&c->gate, env->conf->max_head, env->conf->max_body);
+    /* Whose body is too large hears so from http, which knows the form, its sites, and what the visitor reads. */
+    bool judged = c->kind == CONN_FORMS || c->kind == CONN_PLAIN;
+    gate_init(&c->gate, env->conf->max_head, judged ? body_length_max : env->conf->max_body);
     buf_init(&c->reply, REPLY_MAX);
     c->phase = PHASE_IDLE;
     if (c->kind == CONN_FORMS) {
@@ -595,11 +600,12 @@ static size_t feed_gate(struct conn *c, struct iovec *run, unsigned char *in, si
 
 /* A proxy written in Go (Caddy, Traefik) cuts an answer off that comes while it still sends the request, or just after:
  * https://github.com/golang/go/issues/40747. So it gets none before its body has ended and a pause is over, unless it
- * waits for a word before it sends. */
+ * waits for a word before it sends, or sends too much. */
 static bool hears_later(const struct conn *c)
 {
-    return c->phase == PHASE_PAUSE || (c->kind == CONN_PLAIN && c->phase == PHASE_BODY &&
-                                       c->gate.state != GATE_REFUSED && !c->gate.expects);
+    return c->phase == PHASE_PAUSE ||
+           (c->kind == CONN_PLAIN && c->phase == PHASE_BODY && c->gate.state != GATE_REFUSED &&
+            !c->gate.expects && c->gate.body_left <= c->env->conf->max_body);
 }
 
 static void after_body(struct conn *c)

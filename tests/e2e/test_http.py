@@ -362,6 +362,16 @@ def test_a_refusal_can_be_read_by_a_client_that_first_sends_all(served, path, si
     assert answers[0].headers["connection"] == "close"
 
 
+def test_a_script_can_read_that_its_form_is_too_large():
+    """Of the limit of [bridge], as of one of the form's own."""
+    site = b"https://www.example.com"
+    with Bridge({"form order": {"origins": site.decode()}}) as b, strict(b) as c:
+        c.sendall(head(b"POST /f/order HTTP/1.1", 1 << 40, b"Accept: application/json", b"Origin: " + site))
+        answer = Reader(c).answer()
+    assert answer.status == 413 and answer.headers["content-type"] == "application/json"
+    assert answer.headers["access-control-allow-origin"] == site.decode()
+
+
 def test_a_refusal_comes_before_the_body(served):
     with strict(served) as c:
         c.sendall(head(b"POST /f/small HTTP/1.1", 4 << 20) + b"name=")

@@ -2,6 +2,7 @@
 
 #include "bridge.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +91,21 @@ static int usage(void)
     return EX_USAGE;
 }
 
+/* Each role keeps 0, 1 and 2, so a descriptor of ours must not become one of them. */
+static bool open_standard_files(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0) {
+        perror("formbridge: /dev/null");
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -100,6 +116,9 @@ int main(int argc, char **argv)
     };
     const char *path = DEFAULT_CONFIG;
     umask(077); /* whatever is made here is for its owner alone */
+    if (!open_standard_files()) {
+        return EX_OSFILE;
+    }
     for (int o; (o = getopt_long(argc, argv, "+c:h", options, NULL)) != -1;) {
         switch (o) {
         case 'c': path = optarg; break;

@@ -2344,9 +2344,11 @@ struct job { /* one message for one destination; memory of the caller */
     const char *name; /* in spool->queue */
     const struct form_conf *form;
     int64_t due;           /* not to be tried before */
+    unsigned tries;        /* that put it off */
     bool postponed;        /* due is the destination's fault: try it at once when that works again */
     bool forgotten;        /* see dests_forget(); the caller's */
     void *owner;           /* likewise */
+    bool *settled;         /* of form->to, those that need no further try; NULL: see the state. The caller frees it */
     struct report *report; /* after a try; the caller takes it out and frees it */
     struct job *next;      /* in the list of dests_take() or dests_forget() */
 };
@@ -2365,6 +2367,8 @@ void dests_run(struct dests *d, int64_t now);
 /* The jobs that were tried, as a list; each has a report. */
 struct job *dests_take(struct dests *d);
 void dest_report_free(struct report *r);
+/* Notes with the job who is settled, since the disk may not take a state now. false: no memory. */
+bool dest_settled(struct job *job, const struct report *r);
 /* Everything is due now, whatever failed before. */
 void dests_flush(struct dests *d, int64_t now);
 /* Takes the waiting jobs that are marked as forgotten out of their queues: a list. The others come back when

@@ -96,6 +96,9 @@ static int64_t milliseconds(void)
 
 static void item_free(struct item *item)
 {
+    for (size_t i = 0; i < item->job_count; i++) {
+        free(item->jobs[i].settled);
+    }
     free(item->jobs);
     state_free(&item->state);
     free(item);
@@ -294,6 +297,7 @@ static void defer(struct courier *c, struct item *item, struct job *job, struct 
     t->next_try = now + wait;
     item->dirty = true;
     job->due = t->next_try;
+    job->tries = t->tries;
     job->postponed = r->unreachable && r->count == 0;
     log_warn("deferred %s (form %s) to %s: %s; try %u, the next in %u s", item->ref, item->form, t->text,
              r->result.reason, t->tries, wait);
@@ -301,8 +305,12 @@ static void defer(struct courier *c, struct item *item, struct job *job, struct 
 }
 
 /* Which recipients need no further try; false: no memory. */
-static bool settle_recipients(struct item *item, struct state_target *t, const struct report *r)
+static bool settle_recipients(struct item *item, struct job *job, struct state_target *t,
+                              const struct report *r)
 {
+    if (!dest_settled(job, r)) {
+        return false;
+    }
     for (size_t i = 0; i < r->count; i++) {
         const struct recipient *to = &r->recipients[i];
         bool refused = to->result.outcome == OUTCOME_PERMANENT;
@@ -335,7 +343,7 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
     }
     load(c, item);
     struct state_target *t = state_target(&item->state, dest_text(job->dest));
-    if (t == NULL || !settle_recipients(item, t, r)) {
+    if (t == NULL || !settle_recipients(item, job, t, r)) {
         item->gone = true; /* no memory: forgotten, so that the next scan finds it as new */
         return;
     }
@@ -650,7 +658,7 @@ static void run(struct courier *c, const volatile sig_atomic_t *stop)
     int64_t before = 0;
     while (!*stop) {
         int64_t now = time(NULL);
-        if (now + TICK < before) { /* the clock was set back: nobody shall wait for the old time to return */
+        if (now + 1 < before) { /* the clock was set back: nobody shall wait for the old time to return */
             dests_flush(c->dests, now);
         }
         before = now;

@@ -107,6 +107,22 @@ static struct job *heap_get(struct dest *d)
     return job;
 }
 
+/* Of those that are due, the newest of those put off the least: what many tries did not settle says little of the
+ * others, and one full mailbox must not speak for its host again and again. */
+static struct job *heap_get_least_tried(struct dest *d, int64_t now)
+{
+    size_t least = 0;
+    for (size_t i = 1; i < d->count; i++) {
+        const struct job *job = d->heap[i], *best = d->heap[least];
+        bool better = job->tries < best->tries || (job->tries == best->tries && job->due > best->due);
+        least = job->due <= now && better ? i : least;
+    }
+    struct job *job = d->heap[least];
+    d->heap[least] = d->heap[--d->count];
+    heap_order(d);
+    return job;
+}
+
 static bool heap_room(struct dest *d)
 {
     if (d->count + d->taken < d->cap) {
@@ -277,6 +293,23 @@ static void try_mailbox(struct dest *d, struct job **lot, size_t n)
     free(parcels);
 }
 
+bool dest_settled(struct job *job, const struct report *r)
+{
+    if (r->count == 0) {
+        return true;
+    }
+    if (job->settled == NULL) {
+        job->settled = calloc(job->form->to_count, sizeof *job->settled);
+    }
+    for (size_t i = 0; job->settled != NULL && i < r->count; i++) {
+        for (size_t k = 0; k < job->form->to_count; k++) {
+            job->settled[k] = job->settled[k] || (r->recipients[i].address == job->form->to[k] &&
+                                                  r->recipients[i].result.outcome != OUTCOME_TEMPORARY);
+        }
+    }
+    return job->settled != NULL;
+}
+
 /* Those of the form that an earlier try has not settled. */
 static bool list_recipients(struct dest *d, struct job *job)
 {
@@ -289,7 +322,8 @@ static bool list_recipients(struct dest *d, struct job *job)
     spool_state_read(d->all->spool->queue, job->name, &st);
     const struct state_target *t = state_find(&st, d->target->text);
     for (size_t i = 0; i < job->form->to_count; i++) {
-        if (t == NULL || state_recipient(t, job->form->to[i]) == NULL) {
+        bool settled = job->settled != NULL && job->settled[i];
+        if (!settled && (t == NULL || state_recipient(t, job->form->to[i]) == NULL)) {
             r->recipients[r->count++].address = job->form->to[i];
         }
     }
@@ -377,7 +411,7 @@ static size_t take_lot(struct dest *d, struct job **lot)
     d->probing = d->failures > 0;
     size_t most = is_mailbox(d) && !d->probing ? LOT_MAX : 1, n = 0;
     while (n < most && d->count > 0 && d->heap[0]->due <= now) {
-        lot[n++] = heap_get(d);
+        lot[n++] = d->probing ? heap_get_least_tried(d, now) : heap_get(d);
     }
     d->taken += n;
     return n;

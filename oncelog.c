@@ -16,8 +16,8 @@
  *     ---------------------------   ---------------   ------------------------------------------------------
  *     the claim, in memory          nothing           is the first: nothing was stored
  *     "c" was written               c                 is stored under the same receipt
- *     the rename to queue/          c                 the same: it replaces itself in queue/, and a Maildir that
- *                                                     has it already does not take it twice (spool.c, mailbox.c)
+ *     the rename to queue/          c                 the same: it replaces itself in queue/; in a mailbox that has the
+ *                                                     first it is a second mail, with the same Message-ID
  *     "s" was written               s                 gets the receipt; nothing is stored
  *
  * The records are not synced, since that would cost a flush each: after a power cut those of the last seconds may be

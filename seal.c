@@ -133,6 +133,7 @@ bool seal_compose(const struct seal *s, const struct message *m, struct signer_l
         !mailcert_choose(s->recipients, f->to, f->to_count, m->time, &job.to, why, why_size)) {
         return false;
     }
+    why[0] = '\0'; /* what fails from here on is no certificate's fault */
     struct random random = {.vtable = &random_class};
     char subject[FORM_NAME_MAX + REF_SIZE + 8];
     text_fmt(subject, sizeof subject, "%s: %s", m->form, m->ref);

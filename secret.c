@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One that others can read, or that is not whole, is no secret. */
+/* One that others can read, or that is not whole, is no secret. false with errno 0 then. */
 static bool read_secret(int directory, const char *name, unsigned char out[SECRET_SIZE])
 {
     struct stat st;
@@ -23,6 +23,7 @@ static bool read_secret(int directory, const char *name, unsigned char out[SECRE
               (st.st_mode & (S_IRWXG | S_IRWXO)) == 0 && read(fd, out, SECRET_SIZE) == SECRET_SIZE &&
               read(fd, &more, 1) == 0;
     close(fd);
+    errno = 0;
     return ok;
 }
 
@@ -52,6 +53,11 @@ bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE]
 {
     if (read_secret(directory, name, out)) {
         return true;
+    }
+    if (errno == 0) {
+        log_warn("%s in the spool is not ours alone, or not whole: it is replaced by a new one", name);
+    } else if (errno != ENOENT && errno != ELOOP) { /* what cannot be read now may be read the next time */
+        return false;
     }
     if (getrandom(out, SECRET_SIZE, 0) != SECRET_SIZE) {
         return false;

@@ -510,7 +510,9 @@ void spool_commit(struct spool *s, struct draft *const *drafts, size_t n)
     /* With error 0, from here on the mail is safe. */
     for (size_t i = 0; i < n; i++) {
         if (drafts[i]->error == 0 && error != 0) {
-            unlinkat(s->queue, drafts[i]->name, 0);
+            if (!drafts[i]->again) { /* else its place may have been that of one that was answered */
+                unlinkat(s->queue, drafts[i]->name, 0);
+            }
             drafts[i]->error = error;
         }
         close_draft(drafts[i]);

@@ -543,3 +543,13 @@ def test_the_words_of_the_log_hold_no_field_value(bridge):
     one(bridge, post(b"name=%zztopsecret"))
     assert bridge.post([("name", "topsecret")], headers={"Origin": "https://topsecret.example.org"})[0] == 200
     assert "topsecret" not in bridge.log() and "accepted " in bridge.log()
+
+
+def test_no_role_gets_a_descriptor_of_the_parents_where_standard_files_were_closed(tmp_path):
+    with Bridge(start=False) as b:
+        shell = f"exec {PROGRAM} -c {b.dir}/config.ini <&- >&- 2>&-"
+        b.process = subprocess.Popen([*harness.WRAPPER, "sh", "-c", shell])
+        wait(lambda: len(b.named("front")) > 0 and b.named("signer") and b.named("courier"), "roles")
+        wait(lambda: socket.socket().connect_ex(("127.0.0.1", b.port)) == 0, "answer")
+        for pid in [b.process.pid, *b.roles()]:
+            assert [os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)] == ["/dev/null"] * 3

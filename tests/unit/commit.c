@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,8 +37,15 @@ static int slow(long call, int fd)
     return (int)syscall(call, fd);
 }
 
+static bool broken_directories;
+
 int __wrap_fsync(int fd)
 {
+    struct stat st;
+    if (broken_directories && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
     return slow(SYS_fsync, fd);
 }
 
@@ -227,12 +235,29 @@ static void what_waits_at_the_end_is_finished(void **state)
     assert_non_null(p->commits);
 }
 
+/* The first was answered; a repeat takes its place, and then cannot be made durable. */
+static void a_repeat_that_fails_leaves_the_first(void **state)
+{
+    struct place *p = *state;
+    for (int repeat = 0; repeat < 2; repeat++) {
+        struct draft d, *drafts[] = {&d};
+        (repeat ? spool_begin_again : spool_begin)(&p->s, &d, 1795305136, "0000-0000-0000", "order");
+        assert_true(d.sink.put(&d.sink, "mail", 4));
+        broken_directories = repeat;
+        spool_commit(&p->s, drafts, 1);
+        broken_directories = false;
+        assert_int_equal(d.error, repeat ? EIO : 0);
+        assert_int_equal(spool_count(p->s.queue), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_groups_of_busy_clients_become_one, setup, teardown),
         cmocka_unit_test_setup_teardown(one_alone_waits_for_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lot_that_cannot_be_synced_is_stored_for_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_repeat_that_fails_leaves_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(what_waits_at_the_end_is_finished, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ struct host { /* the LMTP server */
     pthread_t thread;
     int listener;
     int stop[2];
-    _Atomic unsigned sessions, messages;
+    _Atomic unsigned sessions, messages, deferred;
     _Atomic bool hang_up; /* instead of answering MAIL */
     _Atomic bool deaf;    /* answer no command at all until told to stop */
 };
@@ -101,6 +101,7 @@ static void serve(struct host *h, int fd)
             }
             say(fd, "250 2.1.0 ok\r\n");
         } else if (strncmp(line, "RCPT TO:<defer", 14) == 0) {
+            h->deferred++;
             say(fd, "451 4.3.0 later\r\n");
         } else if (strncmp(line, "RCPT TO:<refuse", 15) == 0) {
             say(fd, "550 5.1.1 nobody here\r\n");
@@ -607,6 +608,50 @@ static void one_full_mailbox_does_not_stall_the_others_of_its_host(void **state)
     host_stop(p);
 }
 
+static void the_newest_message_finds_out_whether_a_host_works_again(void **state)
+{
+    struct place *p = *state;
+    char *other_to[] = {(char *)"alice@example.com"};
+    struct form_conf other = p->form;
+    use_lmtp(p, 0);
+    other.name = (char *)"other";
+    other.to = other_to;
+    p->form.next = &other;
+    p->to[0] = (char *)"defer@example.com";
+    p->conf.retry_min = p->conf.retry_max = 1;
+    host_start(p);
+    for (int i = 0; i < 40; i++) {
+        queue(p, NULL, p->now - 60, "order");
+    }
+    courier_start(p);
+    EVENTUALLY(entries(p->s.queue, true) >= 8); /* they have spoken for the host */
+    queue(p, NULL, p->now, "other");
+    wake(p);
+    EVENTUALLY(p->host.messages == 1); /* it does not wait until each of them has been tried again */
+    courier_stop(p);
+    host_stop(p);
+}
+
+static void a_disk_that_takes_no_state_makes_no_second_mail(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE], file[SPOOL_NAME_SIZE + 8];
+    use_lmtp(p, 0);
+    p->to[1] = (char *)"defer@example.com";
+    p->form.to_count = 2;
+    p->conf.retry_min = p->conf.retry_max = 1;
+    host_start(p);
+    queue(p, name, p->now, "order");
+    text_fmt(file, sizeof file, "%s.new", name);
+    assert_int_equal(mkdirat(p->s.queue, file, 0700), 0); /* in its way */
+    courier_start(p);
+    EVENTUALLY(p->host.deferred >= 3);
+    courier_stop(p);
+    assert_int_equal(p->host.messages, 1);
+    host_stop(p);
+    assert_int_equal(unlinkat(p->s.queue, file, AT_REMOVEDIR), 0);
+}
+
 static void how_long_it_was_tried_is_said_in_a_unit_that_fits(void **state)
 {
     struct place *p = *state;
@@ -855,6 +900,8 @@ int main(void)
         TEST(a_host_that_hangs_up_costs_one_message_a_try),
         TEST(a_host_that_puts_everything_off_is_left_alone),
         TEST(one_full_mailbox_does_not_stall_the_others_of_its_host),
+        TEST(the_newest_message_finds_out_whether_a_host_works_again),
+        TEST(a_disk_that_takes_no_state_makes_no_second_mail),
         TEST(how_long_it_was_tried_is_said_in_a_unit_that_fits),
         TEST(what_is_too_old_is_held_after_a_last_try),
         TEST(a_form_that_left_the_config_holds_its_mail),

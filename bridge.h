@@ -2343,12 +2343,13 @@ struct job { /* one message for one destination; memory of the caller */
     struct dest *dest;
     const char *name; /* in spool->queue */
     const struct form_conf *form;
-    int64_t due;           /* not to be tried before */
-    unsigned tries;        /* that put it off */
-    bool postponed;        /* due is the destination's fault: try it at once when that works again */
-    bool forgotten;        /* see dests_forget(); the caller's */
-    void *owner;           /* likewise */
-    bool *settled;         /* of form->to, those that need no further try; NULL: see the state. The caller frees it */
+    int64_t due;    /* not to be tried before */
+    unsigned tries; /* that put it off */
+    bool postponed; /* due is the destination's fault: try it at once when that works again */
+    bool forgotten; /* see dests_forget(); the caller's */
+    void *owner;    /* likewise */
+    /* Of form->to, who needs no further try; NULL: see the state. The caller frees it. */
+    bool *settled;
     struct report *report; /* after a try; the caller takes it out and frees it */
     struct job *next;      /* in the list of dests_take() or dests_forget() */
 };

@@ -476,7 +476,7 @@ class Postfix:
 127.0.0.1:{self.starttls} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt {login}
 127.0.0.1:{self.open} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n 2 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -516,6 +516,9 @@ smtpd_error_sleep_time = 0
 message_size_limit = 200000
 mailbox_size_limit = 0
 virtual_mailbox_limit = 0
+queue_run_delay = 2s
+minimal_backoff_time = 2s
+maximal_backoff_time = 2s
 """
         )
 

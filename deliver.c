@@ -427,8 +427,11 @@ static void add_job(struct courier *c, struct item *item, const struct form_conf
         return;
     }
     struct job *job = &item->jobs[item->job_count++];
-    *job = (struct job){
-        .dest = dests_find(c->dests, text), .name = item->named.name, .form = form, .owner = item};
+    *job = (struct job){.dest = dests_find(c->dests, text),
+                        .name = item->named.name,
+                        .form = form,
+                        .owner = item,
+                        .tries = t == NULL ? 0 : t->tries};
     int64_t next = t == NULL ? 0 : t->next_try;
     if (next > now + (int64_t)c->conf->retry_max) { /* the clock was set back, or retry_max lowered, since */
         next = now;

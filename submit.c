@@ -4,6 +4,7 @@
 #include "bridge.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -49,6 +50,7 @@ bool submit_begin(struct http_request *r)
     }
     const char *type = request_header(r, "Content-Type");
     const char *length = request_header(r, "Content-Length");
+    const char *coding = request_header(r, "Content-Encoding");
     uint64_t bytes;
     struct buf boundary, charset;
     enum form_kind kind;
@@ -59,6 +61,8 @@ bool submit_begin(struct http_request *r)
         result = request_refuse(r, 411, NULL);
     } else if (bytes > r->form->max_body) {
         result = request_refuse(r, 413, NULL);
+    } else if (coding != NULL && strcasecmp(coding, "identity") != 0) { /* RFC 9110 §15.5.16 */
+        result = request_refuse(r, 415, NULL);
     } else if (type == NULL || !form_content_type(type, &kind, &boundary, &charset)) {
         result = request_refuse(r, 415, NULL);
     } else {

@@ -372,6 +372,11 @@ def test_a_script_can_read_that_its_form_is_too_large():
     assert answer.headers["access-control-allow-origin"] == site.decode()
 
 
+@pytest.mark.parametrize("coding, status", [(b"gzip", 415), (b"Identity", 200)])
+def test_a_compressed_form_is_refused_and_not_taken_as_it_is(served, coding, status):
+    assert one(served, post(BODY, b"Content-Encoding: " + coding)).status == status
+
+
 def test_a_refusal_comes_before_the_body(served):
     with strict(served) as c:
         c.sendall(head(b"POST /f/small HTTP/1.1", 4 << 20) + b"name=")

@@ -294,12 +294,17 @@ static void no_commas(struct confset *v, char *const *words, size_t count, bool 
     }
 }
 
-void confset_words(struct confset *v)
+static void set_words(struct confset *v, bool commas_inside)
 {
     size_t count;
     char **words = split(v, &count);
-    no_commas(v, words, count, false);
+    no_commas(v, words, count, !commas_inside);
     store_list(v, words, count);
+}
+
+void confset_words(struct confset *v)
+{
+    set_words(v, true);
 }
 
 /* Items with | between them, which may have spaces inside. */
@@ -332,10 +337,7 @@ void confset_names(struct confset *v)
     if (strchr(v->text, '|') != NULL) {
         confset_bars(v);
     } else {
-        size_t count;
-        char **words = split(v, &count);
-        no_commas(v, words, count, true);
-        store_list(v, words, count);
+        set_words(v, false);
     }
 }
 

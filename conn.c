@@ -33,7 +33,7 @@ enum {
     ROUNDS = 64, /* of pumping before others have their turn */
 };
 
-/* More is no length of anything (RFC 9110 §8.6). */
+/* More is taken for no length at all; RFC 9110 §8.6 sets no limit. */
 static const uint64_t body_length_max = (uint64_t)1 << 50;
 
 /* ---- life ------------------------------------------------------------------------------------ */

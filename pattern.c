@@ -100,9 +100,8 @@ static const char *perl_fault(const char *at)
     if (at[0] == '[') {
         for (const char *end = skip_bracket(at); at + 1 < end; at++) {
             if (at[0] == '\\' && strchr("dDwWsS", at[1]) != NULL) {
-                return "has a \\ within [], where it stands for itself: write 0-9 for \\d, [:alnum:]_ for "
-                       "\\w, "
-                       "[:space:] for \\s";
+                return "has a \\ within [], where it stands for itself: write 0-9 for \\d, "
+                       "[:alnum:]_ for \\w, [:space:] for \\s";
             }
         }
     }

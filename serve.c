@@ -18,7 +18,7 @@ enum {
     IDLE_BEFORE_REST = 4, /* seconds until an idle connection gives its buffers back; part of idle_timeout */
     IDLE_IN_DRAIN = 1,    /* and until it is closed when the process is to end */
     LINGER = 3,
-    PAUSE = 3,            /* milliseconds */
+    PAUSE = 3,            /* milliseconds from a proxy's request to its answer, at least: see hears_later() */
     HEAP_PIECE = 1 << 20, /* what is larger is mapped, and unmapped when it is freed */
     HEAP_KEPT = 8 << 20,  /* so much is kept between one body and the next; trim() gives it back */
 };

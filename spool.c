@@ -32,7 +32,8 @@
  *         same Message-ID.
  *
  * A sync that fails takes its submissions back: the names are removed from queue/ and the visitor is told that
- * nothing was stored. Had the courier been faster, the mail is there although the answer was an error.
+ * nothing was stored. Had the courier been faster, the mail is there although the answer was an error; so is a
+ * repeat, whose name may be that of one that was answered.
  */
 
 #include "bridge.h"

@@ -545,7 +545,7 @@ def test_the_words_of_the_log_hold_no_field_value(bridge):
     assert "topsecret" not in bridge.log() and "accepted " in bridge.log()
 
 
-def test_no_role_gets_a_descriptor_of_the_parents_where_standard_files_were_closed(tmp_path):
+def test_no_role_gets_a_descriptor_of_the_parents_where_standard_files_were_closed():
     with Bridge(start=False) as b:
         shell = f"exec {PROGRAM} -c {b.dir}/config.ini <&- >&- 2>&-"
         b.process = subprocess.Popen([*harness.WRAPPER, "sh", "-c", shell])

@@ -213,7 +213,8 @@ enum form_kind { FORM_URLENCODED, FORM_MULTIPART, FORM_JSON };
 enum form_error {
     FORM_OK = 0,
     FORM_MALFORMED, /* 400 */
-    FORM_TOO_MANY,  /* 413: fields or files */
+    FORM_TOO_MANY,  /* 413: fields */
+    FORM_TOO_MANY_FILES,
     FORM_TOO_LARGE, /* 413: body or a name */
     FORM_NO_MEMORY, /* 503 */
 };
@@ -355,6 +356,9 @@ void gate_free(struct gate *g);
  * calls changes neither the output nor the verdict. What follows a head with `last` and its body is taken and
  * dropped (RFC 9112 §9.6). */
 size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, size_t *out_len);
+/* The value of the first field of this name, in lower case, in the head that was given out last, in the one that was
+ * refused or in what has come of the next; empty if there is none. Lives as long as that head. */
+struct span gate_field(const struct gate *g, const char *name);
 /* Nothing of a next request has been seen yet. */
 bool gate_idle(const struct gate *g);
 
@@ -1742,6 +1746,7 @@ void page_moved(struct buf *out, const struct page_style *s, const char *ref, co
 struct page_reason {                   /* why a request is refused; NULL: the usual words of its status */
     const char *title, *what, *advice; /* in the language of the page */
     const char *detail;                /* for whoever made the form, in English; NULL: none */
+    const char *code;                  /* for scripts; NULL: that of the status */
 };
 /* Any refusal: what it means, whether anything was stored (never), what to do now. why may be NULL. */
 void page_error(struct buf *out, const struct page_style *s, unsigned status, const struct page_reason *why);
@@ -3021,8 +3026,9 @@ bool request_refuse_with(struct http_request *r, unsigned status, const struct p
                          const char *name, const char *value);
 /* 503 with Retry-After: nothing is stored, and it may be different soon. */
 bool request_refuse_for_now(struct http_request *r);
-/* A whole answer for a request that never reached libmicrohttpd: status line, headers, page. */
-void request_refusal(struct buf *out, unsigned status, const char *why);
+/* A whole answer for a request that never reached libmicrohttpd, as what its head, as far as it has come, asks for:
+ * status line, headers, page or JSON. why: for whoever made the form, or NULL. */
+void request_refusal(struct buf *out, const struct gate *g, unsigned status, const char *why);
 
 /* ---- cors.c: which web sites may send a form, and what their scripts are told ---------------- */
 

@@ -188,7 +188,7 @@ static void refuse(struct conn *c, unsigned status, const char *why)
     leave_http(c);
     buf_clear(&c->reply);
     c->reply_sent = 0;
-    request_refusal(&c->reply, status, why);
+    request_refusal(&c->reply, &c->gate, status, why);
     begin_close(c);
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { SITE_MAX = 100 };
+
 /* No Origin, or an opaque one, says nothing (RFC 6454 §7.3): old browsers and pages with "Referrer-Policy:
  * no-referrer" send that, and a real visitor is not to be turned away unless the owner says so. */
 bool cors_allow(struct http_request *r)
@@ -51,8 +53,26 @@ const char *cors_site(const struct http_request *r)
     return r->form->origin_count > 0 ? r->form->origins[0] : NULL;
 }
 
+/* An origin as a browser writes it, and nothing else that could stand in the log. */
+static bool is_plain_origin(const char *text)
+{
+    static const char usual[] = "abcdefghijklmnopqrstuvwxyz0123456789.-:/[]";
+    size_t len = strlen(text);
+    return len <= SITE_MAX && strspn(text, usual) == len && strstr(text, "://") != NULL;
+}
+
+/* The owner who has forgotten "www." has no other sign of why no order comes. */
 bool cors_refuse(struct http_request *r)
 {
+    static int64_t said_none, said_other;
+    const char *origin = request_header(r, "Origin");
+    if (origin == NULL || strcmp(origin, "null") == 0) {
+        log_seldom(&said_none, "form %s: refused a request that does not say which site it is from: see missing_origin",
+                   r->form->name);
+    } else {
+        log_seldom(&said_other, "form %s: refused a request from %s, which is not among its origins", r->form->name,
+                   is_plain_origin(origin) ? origin : "another site");
+    }
     return request_refuse(r, 403, NULL);
 }
 

@@ -142,7 +142,7 @@ struct field *form_add(struct form *f)
 bool form_file(struct form *f, struct field *field)
 {
     if (f->files >= f->limits.files) {
-        return form_fail(f, FORM_TOO_MANY, "The form has more files than this server takes.");
+        return form_fail(f, FORM_TOO_MANY_FILES, "The form has more files than this server takes.");
     }
     f->files++;
     field->file = true;

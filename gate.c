@@ -16,11 +16,6 @@ enum {
     MAX_TARGET = 2048,
 };
 
-struct slice { /* bytes within the head */
-    const char *at;
-    size_t len;
-};
-
 enum { /* field lines that may stand in a head only once */
        ONCE_HOST = 1,
        ONCE_CONTENT_LENGTH = 2,
@@ -37,7 +32,7 @@ struct request {    /* what a head says, as far as the gate must know */
     bool close;
     bool keep_alive;
     unsigned parts;      /* fields, arguments in the target, cookies: libmicrohttpd makes an object of each */
-    struct slice coding; /* of Transfer-Encoding */
+    struct span coding; /* of Transfer-Encoding */
     uint64_t length;
 };
 
@@ -49,7 +44,7 @@ static bool refuse(struct gate *g, unsigned status, const char *why)
     return false;
 }
 
-/* ---- characters and slices ------------------------------------------------------------------- */
+/* ---- characters and spans ------------------------------------------------------------------- */
 
 static char lower(char c)
 {
@@ -76,7 +71,7 @@ static bool is_visible(char c)
     return c > 0x20 && c < 0x7f;
 }
 
-static bool is_token(struct slice s) /* RFC 9110 §5.6.2 */
+static bool is_token(struct span s) /* RFC 9110 §5.6.2 */
 {
     for (size_t i = 0; i < s.len; i++) {
         if (!is_alnum(s.at[i]) && (s.at[i] == '\0' || strchr("!#$%&'*+-.^_`|~", s.at[i]) == NULL)) {
@@ -86,7 +81,7 @@ static bool is_token(struct slice s) /* RFC 9110 §5.6.2 */
     return s.len > 0;
 }
 
-static bool is_text(struct slice s, const char *text) /* text is lower case; s may be any */
+static bool is_text(struct span s, const char *text) /* text is lower case; s may be any */
 {
     size_t i = 0;
     while (i < s.len && text[i] != '\0' && lower(s.at[i]) == text[i]) {
@@ -95,7 +90,7 @@ static bool is_text(struct slice s, const char *text) /* text is lower case; s m
     return i == s.len && text[i] == '\0';
 }
 
-static struct slice trim(struct slice s)
+static struct span trim(struct span s)
 {
     while (s.len > 0 && is_space(s.at[0])) {
         s.at++;
@@ -108,7 +103,7 @@ static struct slice trim(struct slice s)
 }
 
 /* How many of these characters there are. */
-static unsigned count(struct slice s, const char *characters)
+static unsigned count(struct span s, const char *characters)
 {
     unsigned n = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -119,13 +114,13 @@ static unsigned count(struct slice s, const char *characters)
 
 /* Cuts off what stands before the first separator, which is dropped. false: there is none, and rest is as it
  * was. */
-static bool cut(struct slice *rest, char separator, struct slice *before)
+static bool cut(struct span *rest, char separator, struct span *before)
 {
     const char *at = memchr(rest->at, separator, rest->len);
     if (at == NULL) {
         return false;
     }
-    *before = (struct slice){rest->at, (size_t)(at - rest->at)};
+    *before = (struct span){rest->at, (size_t)(at - rest->at)};
     rest->len -= before->len + 1;
     rest->at = at + 1;
     return true;
@@ -133,7 +128,7 @@ static bool cut(struct slice *rest, char separator, struct slice *before)
 
 /* ---- the request line ------------------------------------------------------------------------ */
 
-static bool judge_version(struct gate *g, struct slice version, struct request *r)
+static bool judge_version(struct gate *g, struct span version, struct request *r)
 {
     if (version.len != 8 || memcmp(version.at, "HTTP/", 5) != 0 || !is_digit(version.at[5]) ||
         version.at[6] != '.' || !is_digit(version.at[7])) {
@@ -147,7 +142,7 @@ static bool judge_version(struct gate *g, struct slice version, struct request *
     return true;
 }
 
-static bool judge_method(struct gate *g, struct slice method, struct request *r)
+static bool judge_method(struct gate *g, struct span method, struct request *r)
 {
     if (!is_token(method)) {
         return refuse(g, 400, "The request does not begin with a method.");
@@ -162,7 +157,7 @@ static bool judge_method(struct gate *g, struct slice method, struct request *r)
 
 /* Origin-form, or "*" for OPTIONS. RFC 9112 §3.2.2 wants absolute-form taken as well; but no client sends it
  * to a server it does not take for a proxy, and it names a second host beside the Host field. */
-static bool judge_target(struct gate *g, struct slice method, struct slice target)
+static bool judge_target(struct gate *g, struct span method, struct span target)
 {
     if (target.len > MAX_TARGET) {
         return refuse(g, 414, "The address of the request is longer than 2048 bytes.");
@@ -189,9 +184,9 @@ static bool count_parts(struct gate *g, unsigned more, struct request *r)
            refuse(g, 431, "The request head has more than 100 fields, arguments and cookies.");
 }
 
-static bool judge_request_line(struct gate *g, struct slice line, struct request *r)
+static bool judge_request_line(struct gate *g, struct span line, struct request *r)
 {
-    struct slice method, target;
+    struct span method, target;
     if (!cut(&line, ' ', &method) || !cut(&line, ' ', &target)) {
         return refuse(g, 400,
                       "The request line must be a method, a target and HTTP/1.1, with one space between.");
@@ -202,7 +197,7 @@ static bool judge_request_line(struct gate *g, struct slice line, struct request
 
 /* ---- the field lines ------------------------------------------------------------------------- */
 
-static bool is_port(struct slice s)
+static bool is_port(struct span s)
 {
     uint64_t port;
     return s.len == 0 || (text_number(s.at, s.len, &port) && port <= 65535);
@@ -210,9 +205,9 @@ static bool is_port(struct slice s)
 
 /* host [":" port] with a DNS name, an IPv4 address or an IPv6 address in brackets: of RFC 3986 §3.2.2 what a
  * certificate can name. */
-static bool is_host(struct slice s)
+static bool is_host(struct span s)
 {
-    struct slice host = s;
+    struct span host = s;
     bool literal = s.len > 0 && s.at[0] == '[';
     if (literal) {
         if (!cut(&s, ']', &host) || host.len < 3) {
@@ -223,7 +218,7 @@ static bool is_host(struct slice s)
         }
         host.at++;
         host.len--;
-        s = s.len > 0 ? (struct slice){s.at + 1, s.len - 1} : s;
+        s = s.len > 0 ? (struct span){s.at + 1, s.len - 1} : s;
     } else if (!cut(&s, ':', &host)) {
         s.len = 0;
     }
@@ -236,7 +231,7 @@ static bool is_host(struct slice s)
     return host.len > 0 && host.len <= HOST_NAME_MAX_ + 1 && is_port(s);
 }
 
-static bool judge_length(struct gate *g, struct slice value, struct request *r)
+static bool judge_length(struct gate *g, struct span value, struct request *r)
 {
     for (size_t i = 0; i < value.len; i++) {
         if (!is_digit(value.at[i])) {
@@ -252,9 +247,9 @@ static bool judge_length(struct gate *g, struct slice value, struct request *r)
     return true;
 }
 
-static void read_connection(struct slice value, struct request *r)
+static void read_connection(struct span value, struct request *r)
 {
-    struct slice option;
+    struct span option;
     bool more;
     do {
         more = cut(&value, ',', &option);
@@ -267,7 +262,7 @@ static void read_connection(struct slice value, struct request *r)
     } while (more);
 }
 
-static bool judge_once(struct gate *g, struct slice name, struct request *r, unsigned *which)
+static bool judge_once(struct gate *g, struct span name, struct request *r, unsigned *which)
 {
     static const struct {
         const char *name;
@@ -295,7 +290,7 @@ static bool judge_once(struct gate *g, struct slice name, struct request *r, uns
     return true;
 }
 
-static bool judge_field(struct gate *g, struct slice name, struct slice value, struct request *r)
+static bool judge_field(struct gate *g, struct span name, struct span value, struct request *r)
 {
     unsigned which;
     unsigned cookies = is_text(name, "cookie") ? count(value, ";,") : 0;
@@ -320,9 +315,9 @@ static bool judge_field(struct gate *g, struct slice name, struct slice value, s
     return true;
 }
 
-static bool judge_field_line(struct gate *g, struct slice line, struct request *r)
+static bool judge_field_line(struct gate *g, struct span line, struct request *r)
 {
-    struct slice name;
+    struct span name;
     if (is_space(line.at[0])) { /* obs-fold, or RFC 9112 §2.2: space before the first field */
         return refuse(g, 400, "A line of the request head begins with a space: folded fields are not taken.");
     }
@@ -362,9 +357,9 @@ static bool judge_framing(struct gate *g, const struct request *r)
 }
 
 /* The next line without its CRLF; the head is known to consist of such lines. */
-static struct slice next_line(struct slice *rest)
+static struct span next_line(struct span *rest)
 {
-    struct slice line = {rest->at, 0};
+    struct span line = {rest->at, 0};
     cut(rest, '\n', &line);
     line.len--;
     return line;
@@ -372,12 +367,12 @@ static struct slice next_line(struct slice *rest)
 
 static bool judge_head(struct gate *g)
 {
-    struct slice rest = {(const char *)g->head.data, g->head.len};
+    struct span rest = {(const char *)g->head.data, g->head.len};
     struct request r = {0};
     if (!judge_request_line(g, next_line(&rest), &r)) {
         return false;
     }
-    for (struct slice line = next_line(&rest); line.len > 0; line = next_line(&rest)) {
+    for (struct span line = next_line(&rest); line.len > 0; line = next_line(&rest)) {
         if (!judge_field_line(g, line, &r)) {
             return false;
         }
@@ -393,6 +388,21 @@ static bool judge_head(struct gate *g)
     g->expects = (r.seen & ONCE_EXPECT) != 0;
     g->body_left = r.length;
     return true;
+}
+
+/* What was refused may be cut off or hold anything: the first line of this name that can be read. */
+struct span gate_field(const struct gate *g, const char *name)
+{
+    struct span rest = {(const char *)g->head.data, g->head.len}, line, before;
+    while (cut(&rest, '\n', &line)) {
+        if (line.len > 0 && line.at[line.len - 1] == '\r') {
+            line.len--;
+        }
+        if (cut(&line, ':', &before) && is_text(before, name)) {
+            return trim(line);
+        }
+    }
+    return (struct span){NULL, 0};
 }
 
 /* ---- the stream ------------------------------------------------------------------------------ */

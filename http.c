@@ -57,9 +57,16 @@ static bool answer_script(struct http_request *r)
     return request_answer(r, 200, script, NULL, NULL);
 }
 
+/* Whoever asks may read it: nothing is said that is not public. */
+static bool refuse_method(struct http_request *r, const char *allowed)
+{
+    r->allow = "*";
+    return request_refuse_with(r, 405, NULL, "Allow", allowed);
+}
+
 static bool begin_script(struct http_request *r, bool get)
 {
-    return get ? answer_script(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
+    return get ? answer_script(r) : refuse_method(r, "GET, HEAD");
 }
 
 static bool begin_token(struct http_request *r, const char *method, bool get)
@@ -67,7 +74,7 @@ static bool begin_token(struct http_request *r, const char *method, bool get)
     if (strcmp(method, "OPTIONS") == 0) {
         return screen_token_preflight(r);
     }
-    return get ? screen_token(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD, OPTIONS");
+    return get ? screen_token(r) : refuse_method(r, "GET, HEAD, OPTIONS");
 }
 
 static bool begin_form(struct http_request *r, const char *method, bool get)
@@ -78,7 +85,7 @@ static bool begin_form(struct http_request *r, const char *method, bool get)
     if (strcmp(method, "OPTIONS") == 0) {
         return cors_preflight(r);
     }
-    return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD, POST, OPTIONS");
+    return get ? answer_get(r) : refuse_method(r, "GET, HEAD, POST, OPTIONS");
 }
 
 /* What stands behind "/f/NAME", where the config has that form; sets r->form. NULL: nothing is there. */
@@ -107,10 +114,11 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (strcmp(url, "/") == 0) {
         r->form = r->http->conf->demo ? r->http->conf->forms : NULL;
-        return get ? answer_get(r) : request_refuse_with(r, 405, NULL, "Allow", "GET, HEAD");
+        return get ? answer_get(r) : refuse_method(r, "GET, HEAD");
     }
     const char *what = find_form(r, url);
     if (what == NULL) {
+        r->allow = "*"; /* a script with a mistyped name is to read so */
         return request_refuse(r, 404, NULL);
     }
     r->language = request_language(r); /* the form's config may name it */

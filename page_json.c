@@ -57,9 +57,13 @@ static const char *refusal_code(unsigned status)
     switch (status) {
     case 403: return "BLOCKED";
     case 404: return "FORM_NOT_FOUND";
+    case 405: return "METHOD_NOT_ALLOWED";
+    case 408: return "TIMEOUT";
+    case 411: return "LENGTH_REQUIRED";
     case 413: return "FILES_TOO_BIG";
     case 415: return "UNSUPPORTED_TYPE";
     case 429: return "TOO_OFTEN";
+    case 431: return "HEAD_TOO_LARGE";
     case 503: return "UNAVAILABLE";
     default: return "MALFORMED";
     }
@@ -76,7 +80,8 @@ void page_json_refusal(struct buf *out, const struct page_style *s, unsigned sta
         text = words_refusal(s->language, status)->what;
     }
     /* Listed too: Formspree's client shows its user the list alone. */
-    const struct page_error error = {.code = refusal_code(status), .message = text};
+    const char *code = why != NULL ? why->code : NULL;
+    const struct page_error error = {.code = code != NULL ? code : refusal_code(status), .message = text};
     page_json_error(out, error.message, &error, 1);
 }
 

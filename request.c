@@ -17,6 +17,7 @@ static const struct header headers[] = {
 };
 
 static const char no_store[] = "no-store", no_referrer[] = "no-referrer";
+static const char html_type[] = "text/html; charset=utf-8", json_type[] = "application/json";
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -25,18 +26,34 @@ const char *request_header(const struct http_request *r, const char *name)
     return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
+/* Where text holds these words, in any case; its end if nowhere. */
+static size_t find(struct span text, const char *words)
+{
+    size_t len = strlen(words);
+    for (size_t at = 0; at + len <= text.len; at++) {
+        if (strncasecmp(text.at + at, words, len) == 0) {
+            return at;
+        }
+    }
+    return text.len;
+}
+
+/* A script says that it wants JSON; a browser's form post asks for text/html first. */
+static bool wants_json(struct span accept, struct span with)
+{
+    static const char script[] = "XMLHttpRequest";
+    return (with.len == sizeof script - 1 && find(with, script) == 0) ||
+           find(accept, "application/json") < find(accept, "text/html");
+}
+
+static struct span span_of(const char *text)
+{
+    return (struct span){text, text != NULL ? strlen(text) : 0};
+}
+
 bool request_wants_json(const struct http_request *r)
 {
-    const char *accept = request_header(r, "Accept"), *with = request_header(r, "X-Requested-With");
-    if (with != NULL && strcasecmp(with, "XMLHttpRequest") == 0) {
-        return true;
-    }
-    if (accept == NULL) {
-        return false;
-    }
-    const char *json = strcasestr(accept, "application/json");
-    const char *html = strcasestr(accept, "text/html");
-    return json != NULL && (html == NULL || json < html);
+    return wants_json(span_of(request_header(r, "Accept")), span_of(request_header(r, "X-Requested-With")));
 }
 
 enum language request_language(const struct http_request *r)
@@ -133,7 +150,7 @@ bool request_answer(struct http_request *r, unsigned status, struct buf *page, c
     if (page != NULL && response == NULL) {
         free_page(page);
     }
-    const char *usual = r->json ? "application/json" : "text/html; charset=utf-8";
+    const char *usual = r->json ? json_type : html_type;
     const struct header more[] = {{"Content-Type", r->type != NULL ? r->type : usual},
                                   {"Content-Language", words_tag(r->language)},
                                   {name, value}};
@@ -173,19 +190,28 @@ bool request_refuse_for_now(struct http_request *r)
     return request_refuse_with(r, 503, NULL, "Retry-After", seconds);
 }
 
-void request_refusal(struct buf *out, unsigned status, const char *why)
+/* The form is not known, nor its sites; but nothing stands there that a page may not read. */
+void request_refusal(struct buf *out, const struct gate *g, unsigned status, const char *why)
 {
     struct buf page;
     buf_init(&page, PAGE_MAX);
-    const struct page_style style = {.language = LANGUAGE_EN}; /* the head was not read */
+    struct span wanted = gate_field(g, "accept-language");
+    enum language l = words_accept(wanted.at, wanted.len);
+    const struct page_style style = {.language = l != LANGUAGE_AUTO ? l : LANGUAGE_EN};
     const struct page_reason reason = {.detail = why};
-    page_error(&page, &style, status, &reason);
-    buf_fmt(out,
-            "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: text/html; "
-            "charset=utf-8\r\nContent-Language: %s\r\n",
-            status, MHD_get_reason_phrase_for(status), words_tag(style.language));
+    bool json = wants_json(gate_field(g, "accept"), gate_field(g, "x-requested-with"));
+    if (json) {
+        page_json_refusal(&page, &style, status, &reason);
+    } else {
+        page_error(&page, &style, status, &reason);
+    }
+    buf_fmt(out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Language: %s\r\n", status,
+            MHD_get_reason_phrase_for(status), json ? json_type : html_type, words_tag(style.language));
     for (size_t i = 0; i < COUNT(headers); i++) {
         buf_fmt(out, "%s: %s\r\n", headers[i].name, headers[i].value);
+    }
+    if (gate_field(g, "origin").len > 0) {
+        buf_str(out, "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n");
     }
     if (status == 503 || status == 429) {
         buf_fmt(out, "Retry-After: %d\r\n", RETRY_AFTER);

@@ -10,12 +10,23 @@
 
 /* ---- the head and the body ------------------------------------------------------------------- */
 
+/* The owner has no other sign of a visitor who could not send; what robots send all day is one line now and then. */
+static bool turn_away(struct http_request *r, unsigned status, const struct page_reason *why, const char *said)
+{
+    static int64_t complained;
+    log_seldom(&complained, "form %s: refused a post with %u: %s", r->form->name, status, said);
+    return request_refuse_with(r, status, why, NULL, NULL);
+}
+
 static bool refuse_too_often(struct http_request *r, unsigned wait, const char *what)
 {
     char seconds[12];
     const struct page_reason why = {.what = what};
     text_fmt(seconds, sizeof seconds, "%u", wait);
+    static int64_t complained;
     stats_add(STAT_LIMITED, 1);
+    log_seldom(&complained, "form %s: refused a post with 429: %s", r->form->name,
+               what == NULL ? "rate is reached by its address" : "form_rate is reached");
     return request_refuse_with(r, 429, &why, "Retry-After", seconds);
 }
 
@@ -58,13 +69,13 @@ bool submit_begin(struct http_request *r)
     buf_init(&charset, 128);
     bool result = true;
     if (length == NULL || !text_number(length, strlen(length), &bytes)) {
-        result = request_refuse(r, 411, NULL);
+        result = turn_away(r, 411, NULL, "it has no Content-Length");
     } else if (bytes > r->form->max_body) {
-        result = request_refuse(r, 413, NULL);
+        result = turn_away(r, 413, NULL, "it is larger than max_body");
     } else if (coding != NULL && strcasecmp(coding, "identity") != 0) { /* RFC 9110 §15.5.16 */
-        result = request_refuse(r, 415, NULL);
+        result = turn_away(r, 415, NULL, "its body is compressed");
     } else if (type == NULL || !form_content_type(type, &kind, &boundary, &charset)) {
-        result = request_refuse(r, 415, NULL);
+        result = turn_away(r, 415, NULL, "its Content-Type is none that forms have");
     } else {
         const struct form_limits limits = {
             .body = (size_t)bytes, .fields = r->http->conf->max_fields, .files = r->http->conf->max_files};
@@ -160,12 +171,15 @@ static bool refuse_fields(struct http_request *r, const struct page_error *error
 
 static bool refuse_body(struct http_request *r)
 {
+    struct page_reason why = {.detail = form_why(r->body)};
     switch (form_error(r->body)) {
-    case FORM_TOO_MANY:
-    case FORM_TOO_LARGE: return request_refuse(r, 413, form_why(r->body));
     case FORM_NO_MEMORY: return request_refuse_for_now(r);
-    default: return request_refuse(r, 400, form_why(r->body));
+    case FORM_TOO_MANY: why.code = "TOO_MANY_FIELDS"; break;
+    case FORM_TOO_MANY_FILES: why.code = "TOO_MANY_FILES"; break;
+    case FORM_TOO_LARGE: break;
+    default: return turn_away(r, 400, &why, why.detail);
     }
+    return turn_away(r, 413, &why, why.detail);
 }
 
 /* An address that the config names stands; a template of it gives way to what the form calls the address for

@@ -372,6 +372,59 @@ def test_a_script_can_read_that_its_form_is_too_large():
     assert answer.headers["access-control-allow-origin"] == site.decode()
 
 
+SITE = b"https://www.example.com"
+SCRIPT = (b"Accept: application/json", b"Accept-Language: de", b"Origin: " + SITE)
+FILES = multipart([(b"a", b"x.txt", b"text/plain", b"x")] * 11)
+
+
+@pytest.mark.parametrize("request_, status, code", [
+    (lines(*SCRIPT, b"Transfer-Encoding: chunked") + b"0\r\n\r\n", 411, "LENGTH_REQUIRED"),
+    (lines(*SCRIPT, *[b"X-%d: v" % i for i in range(120)]), 431, "HEAD_TOO_LARGE"),
+    (lines(*SCRIPT, CL, CL) + BODY, 400, "MALFORMED"),
+    (lines(*SCRIPT, line=b"PUT /f/order HTTP/1.1"), 405, "METHOD_NOT_ALLOWED"),
+    (head(b"POST /f/none HTTP/1.1", len(BODY), *SCRIPT) + BODY, 404, "FORM_NOT_FOUND"),
+    (post(b"&".join(b"f%d=" % i for i in range(300)), *SCRIPT), 413, "TOO_MANY_FIELDS"),
+    (lines(*SCRIPT, b"Content-Type: " + FILES[0], b"Content-Length: %d" % len(FILES[1])) + FILES[1], 413, "TOO_MANY_FILES"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_script_can_read_every_refusal(served, request_, status, code):
+    """Also one of the gate, which knows of no form."""
+    answer = one(served, request_)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+    assert answer.headers["access-control-allow-origin"] in ("*", SITE.decode())
+    assert [e["code"] for e in json.loads(answer.body)["errors"]] == [code]
+    assert answer.headers["content-language"] == "de"
+
+
+def test_a_page_of_the_gate_is_in_the_language_of_its_reader(served):
+    answer = one(served, lines(b"Accept-Language: fr", b"Accept: text/html", b"Transfer-Encoding: chunked") + b"0\r\n\r\n")
+    assert answer.status == 411 and answer.headers["content-language"] == "fr" and b'lang="fr"' in answer.body
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("request_, said", [
+    (post(BODY, b"Origin: https://example.com"), "refused a request from https://example.com, which is not among its origins"),
+    (lines(b"Origin: https://example.net", line=b"OPTIONS /f/order HTTP/1.1"), "refused a request from https://example.net, "),
+    (post(BODY, b"Origin: https://x.com/ Ada %41"), "refused a request from another site, which is not among its origins"),
+    (post(BODY, b"Origin: null"), "refused a request that does not say which site it is from: see missing_origin"),
+    (lines(b"Content-Type: text/plain", CL) + BODY, "refused a post with 415: its Content-Type is none that forms have"),
+    (post(BODY, b"Content-Encoding: gzip"), "refused a post with 415: its body is compressed"),
+    (post(b"name=" + b"x" * 1025), "refused a post with 413: it is larger than max_body"),
+    (post(b"%"), "refused a post with 400: "),
+    (post(b"&".join([b"f="] * 300)), "refused a post with 413: The form has more fields"),
+], ids=lambda value: value[:30] if isinstance(value, str) else "")
+def test_the_log_says_why_a_visitor_could_not_send(request_, said):
+    """Who has forgotten the www. of origins has no other sign of why no order comes."""
+    with Bridge({"bridge": {"fronts": 1},
+                 "form order": {"origins": SITE.decode(), "missing_origin": "refuse", "max_body": "1k"}}) as b:
+        if b"Origin" not in request_:
+            request_ = request_.replace(b"\r\n\r\n", b"\r\nOrigin: " + SITE + b"\r\n\r\n", 1)
+        assert one(b, request_).status >= 400
+        b.wait_for_log(f"warning: form order: {said}")
+        one(b, request_)
+        assert b.log().count("front: warning:") == 1  # nobody fills the log by it
+        assert "Ada" not in b.log()
+
+
 @pytest.mark.parametrize("coding, status", [(b"gzip", 415), (b"Identity", 200)])
 def test_a_compressed_form_is_refused_and_not_taken_as_it_is(served, coding, status):
     assert one(served, post(BODY, b"Content-Encoding: " + coding)).status == status

@@ -59,7 +59,6 @@ static int check(const char *path, enum check_kind kind)
     fflush(stdout);
     bool good = check_apart(c, kind);
     conf_free(c);
-    puts(good ? "Everything is in order." : "Put the problems right, then check again.");
     return good ? EX_OK : EX_CONFIG;
 }
 

@@ -3317,7 +3317,8 @@ enum check_kind {
 
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
  * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (unless CHECK_QUIET), "warning: …" or "problem: …". Returns the number of problems. */
+ * …" (unless CHECK_QUIET), "made: …", "warning: …" or "problem: …"; the last sums up (unless CHECK_QUIET). Returns the
+ * number of problems. */
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
 /* The same in a child process, which leaves this one as it is. Findings go to the log, or, unless
  * CHECK_QUIET, to stdout. false: there are problems. */

@@ -27,7 +27,9 @@ enum {
 struct findings {
     struct buf *out;
     enum check_kind kind;
-    unsigned problems;
+    bool demo;         /* makes all it needs */
+    bool user_missing; /* has been said */
+    unsigned problems, warnings;
 };
 
 PRINTF(2, 3) static void problem(struct findings *f, const char *fmt, ...)
@@ -51,6 +53,7 @@ PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char
     if (f->kind != CHECK_QUIET || strcmp(word, "ok") != 0) {
         buf_fmt(f->out, "%s: %s\n", word, text);
     }
+    f->warnings += strcmp(word, "warning") == 0;
 }
 
 static void date_text(int64_t when, char *out, size_t size)
@@ -168,6 +171,20 @@ static void check_kernel(struct findings *f)
     }
 }
 
+/* Where nothing was, something is made: a mistyped path would else be found only by who misses mail. */
+static bool is_new(const char *path)
+{
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+static void say_made(struct findings *f, bool made, const char *key, const char *path)
+{
+    if (made && !f->demo) {
+        remark(f, "made", "%s %s, which was not there; if its path is mistyped, correct that and remove this", key,
+               path);
+    }
+}
+
 /* /var/spool belongs to root: what is missing there is made for the user that will own it. */
 static void make_spool_for_user(struct findings *f, const struct conf *c)
 {
@@ -182,8 +199,12 @@ static void make_spool_for_user(struct findings *f, const struct conf *c)
     const struct passwd *pw = getpwnam(c->user);
     if (pw == NULL) {
         problem(f, "user %s does not exist: create it (adduser --system --group %s)", c->user, c->user);
-    } else if (mkdir(c->spool, 0700) == 0 && lchown(c->spool, pw->pw_uid, pw->pw_gid) != 0) {
-        problem(f, "cannot give %s to user %s: %s", c->spool, c->user, strerror(errno));
+        f->user_missing = true;
+    } else if (mkdir(c->spool, 0700) == 0) {
+        if (lchown(c->spool, pw->pw_uid, pw->pw_gid) != 0) {
+            problem(f, "cannot give %s to user %s: %s", c->spool, c->user, strerror(errno));
+        }
+        say_made(f, true, "spool", c->spool);
     }
 }
 
@@ -191,12 +212,14 @@ static void check_target(struct findings *f, const struct form_conf *form, const
 {
     char why[WHY];
     if (t->kind == TARGET_MAILDIR || t->kind == TARGET_MBOX) {
+        bool made = t->kind == TARGET_MAILDIR && is_new(t->path);
         bool ok = t->kind == TARGET_MAILDIR ? maildir_check(t->path, why, sizeof why)
                                             : mbox_check(t->path, why, sizeof why);
         if (ok && t->kind == TARGET_MAILDIR && form->junk != NULL) {
             ok = maildir_check_folder(t->path, form->junk, why, sizeof why);
         }
         if (ok) {
+            say_made(f, made, "Maildir", t->path);
             remark(f, "ok", "form %s: %s can be written", form->name, t->text);
         } else {
             problem(f, "form %s: %s", form->name, why);
@@ -209,11 +232,16 @@ static void check_as_user(struct findings *f, const struct conf *c)
 {
     char why[WHY];
     struct spool spool;
+    if (f->user_missing) {
+        return;
+    }
     if (!sandbox_user(c->user, why, sizeof why)) {
         problem(f, "%s", why);
         return;
     }
+    bool made = is_new(c->spool);
     if (spool_open(&spool, c->spool, why, sizeof why)) {
+        say_made(f, made, "spool", c->spool);
         remark(f, "ok", "spool %s can be written", c->spool);
         spool_close(&spool);
     } else {
@@ -225,7 +253,9 @@ static void check_as_user(struct findings *f, const struct conf *c)
         }
     }
     for (const struct pickup *p = c->pickups; p != NULL; p = p->next) {
+        made = is_new(p->maildir);
         if (maildir_check(p->maildir, why, sizeof why)) {
+            say_made(f, made, "Maildir", p->maildir);
             remark(f, "ok", "pickup %s: %s can be collected", p->name, p->maildir);
         } else {
             problem(f, "pickup %s: %s", p->name, why);
@@ -353,7 +383,7 @@ static void check_spamlists(struct findings *f, const struct conf *c)
 
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
 {
-    struct findings f = {.out = out, .kind = kind};
+    struct findings f = {.out = out, .kind = kind, .demo = c->demo};
     char why[WHY];
     bool loaded = true;
     check_kernel(&f);
@@ -378,6 +408,11 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
         remark(&f, "warning", "no mail host was contacted: their files come first");
     }
     smtp_unload();
+    if (kind != CHECK_QUIET) {
+        buf_str(out, f.problems > 0   ? "Put the problems right, then check again.\n"
+                     : f.warnings > 0 ? "Good enough to start; but read the warnings.\n"
+                                      : "Everything is in order.\n");
+    }
     return f.problems;
 }
 
@@ -394,6 +429,8 @@ static void report(struct buf *out, enum check_kind kind)
         *end = '\0';
         if (strncmp(line, "problem: ", 9) == 0) {
             log_error("%s", line + 9);
+        } else if (strncmp(line, "made: ", 6) == 0) {
+            log_info("%s", line);
         } else {
             log_warn("%s", line + 9); /* "warning: " is as long */
         }

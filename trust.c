@@ -15,6 +15,7 @@ enum {
     CHAIN_MAX = 10,      /* certificates that a host may send */
     CERT_MAX = 64 << 10, /* bytes of one */
     MINIMUM_RSA = 2048,
+    PIN_SIZE = 80,
     DNS_NAME = 2, /* GeneralName, RFC 5280 §4.2.1.6 */
 };
 
@@ -281,13 +282,18 @@ static void put_pin(const struct trust_check *c, struct buf *out)
     }
 }
 
+static void pin_text(const struct trust_check *c, char *out, size_t size)
+{
+    struct buf b;
+    buf_borrow(&b, out, size - 1);
+    put_pin(c, &b);
+    out[b.len] = '\0';
+}
+
 static unsigned judge_pin(struct trust_check *c)
 {
-    char pin[80];
-    struct buf b;
-    buf_borrow(&b, pin, sizeof pin - 1);
-    put_pin(c, &b);
-    pin[b.len] = '\0';
+    char pin[PIN_SIZE];
+    pin_text(c, pin, sizeof pin);
     return pinned(c)
                ? 0
                : refuse(c, BR_ERR_X509_NOT_TRUSTED,
@@ -356,6 +362,15 @@ static unsigned judge_purpose(struct trust_check *c)
     return 0;
 }
 
+static unsigned refuse_self_signed(struct trust_check *c, unsigned error)
+{
+    char pin[PIN_SIZE], remedy[REASON_SIZE / 2];
+    pin_text(c, pin, sizeof pin);
+    text_fmt(remedy, sizeof remedy, "%s, or if its owner says that the key is right, set pin_only = yes and pin = %s",
+             c->leaf_ext.ca ? "give the host one that is no CA's" : "set trust to a file with it", pin);
+    return refuse(c, error, remedy, "the host's certificate is self-signed and not among the trust anchors");
+}
+
 /* BearSSL's verdict in words. */
 static unsigned judge_chain(struct trust_check *c, unsigned error)
 {
@@ -370,10 +385,7 @@ static unsigned judge_chain(struct trust_check *c, unsigned error)
                       "have the host send another chain", "%s", c->fault);
     }
     if (error == BR_ERR_X509_NOT_TRUSTED && self_signed) {
-        return refuse(c, error,
-                      c->leaf_ext.ca ? "give the host one that is no CA's, or pin its key with pin_only = yes"
-                                     : "set trust to a file with it, or pin its key with pin_only = yes",
-                      "the host's certificate is self-signed and not among the trust anchors");
+        return refuse_self_signed(c, error);
     }
     if (error == BR_ERR_X509_NOT_TRUSTED) {
         return refuse(c, error,

@@ -73,6 +73,8 @@ REFUSED = {
     "nul-in-a-name": (lambda w: w.host(names=["mail.example.com\0.example.org"]), "is not for mail.example.com"),
     "self-signed": (lambda w: w.self_signed(), "self-signed and not among the trust anchors"),
     "self-signed-ca": (lambda w: w.self_signed(ca=True), "self-signed and not among the trust anchors"),
+    "self-signed-with-its-pin": (lambda w: w.self_signed(), "set pin_only = yes and pin = sha256:{pin}"),
+    "self-signed-ca-with-its-pin": (lambda w: w.self_signed(ca=True), "set pin_only = yes and pin = sha256:{pin}"),
     "unknown-ca": (lambda w: w.host(issuer=w.other, above=[]), "no trust anchor was found"),
     "missing-intermediate": (lambda w: w.host(above=[]), "have the host send its intermediate"),
     "misordered": (lambda w: w.host(above=[w.root, w.middle]), "do not follow one another"),
@@ -99,7 +101,7 @@ def test_nothing_reaches_a_host_that_is_not_proven(world, sendone, case, starttl
         lines = sendone(server="127.0.0.1", port=server.port, tls_name=NAME, trust=files.trust, **mode)
     what, outcome, reason = lines[0]
     assert (what, outcome) == ("open", "temporary")
-    assert reason.startswith(f"127.0.0.1:{server.port}: ") and words in reason
+    assert reason.startswith(f"127.0.0.1:{server.port}: ") and words.format(pin=files.leaf.pin()) in reason
     assert len(server.connections) == 1 and len(server.connections[0].wire) > 100
     assert_nothing_sent(server)
 

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -75,6 +76,7 @@ struct parent {
     struct limit *limit;
     unsigned char token_secret[SECRET_SIZE];
     int signals;
+    int spool; /* locked, or -1 */
     bool leaving;
     bool again; /* SIGHUP came during a reload */
     int exit_code;
@@ -600,7 +602,8 @@ static void reload(struct parent *p, const char *because)
         log_errors(&errors);
         log_error("the config has mistakes: the old set of roles stays");
     } else if (strcmp(c->spool, p->current->conf->spool) != 0) {
-        log_error("spool cannot change while mail may wait in the old one: empty the queue, then restart");
+        log_error("spool cannot change while mail may wait in the old one: the old set of roles stays; empty the "
+                  "queue, then restart");
         conf_free(c);
     } else if (!check_apart(c, CHECK_QUIET)) {
         log_error("not everything the config names is in order: the old set of roles stays");
@@ -612,6 +615,7 @@ static void reload(struct parent *p, const char *because)
         if (p->coming != NULL) {
             start_generation(p->coming);
         } else {
+            log_error("the new set of roles could not be started: the old one stays");
             close_unused(p);
         }
     }
@@ -759,6 +763,19 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Another instance would sweep up what this one is writing, and hold the mail of forms that it does not know. The lock
+ * is the directory's own, and goes with the parent: no role keeps its descriptor, and old ones may still be finishing.
+ * Where root may not look or directories take no lock (NFS), the courier's is what remains. false: it is taken. */
+static bool lock_spool(struct parent *p, const struct conf *c)
+{
+    p->spool = open(c->spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->spool >= 0 && flock(p->spool, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        log_error("spool %s is in use by another formbridge: end that one, or give each a spool of its own", c->spool);
+        return false;
+    }
+    return true;
+}
+
 /* Takes conf. Returns an exit code. */
 static int run(struct parent *p, struct conf *c)
 {
@@ -778,21 +795,25 @@ static int run(struct parent *p, struct conf *c)
         close_unused(p);
         return EX_UNAVAILABLE;
     }
-    if (!prepare_spool(c, p->once, p->token_secret)) {
-        log_error("cannot prepare the spool: %s", strerror(errno));
-        free_generation(p->current);
-        p->current = NULL;
-        close_unused(p);
-        return EX_OSERR;
+    bool locked = lock_spool(p, c);
+    if (locked && prepare_spool(c, p->once, p->token_secret)) {
+        start_generation(p->current);
+        supervise(p);
+        return p->exit_code;
     }
-    start_generation(p->current);
-    supervise(p);
-    return p->exit_code;
+    if (locked) {
+        log_error("cannot prepare the spool: %s", strerror(errno));
+    }
+    free_generation(p->current);
+    p->current = NULL;
+    close_unused(p);
+    return locked ? EX_OSERR : EX_CONFIG;
 }
 
 int parent_run(struct conf *c)
 {
     struct parent p = {.signals = open_signals(),
+                       .spool = -1,
                        .once = once_new(),
                        .limit = limit_new(),
                        .look_at = now_s() + WATCH_EVERY,
@@ -800,6 +821,9 @@ int parent_run(struct conf *c)
     int code = run(&p, c);
     if (p.signals >= 0) {
         close(p.signals);
+    }
+    if (p.spool >= 0) {
+        close(p.spool);
     }
     once_free(p.once);
     limit_free(p.limit);

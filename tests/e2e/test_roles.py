@@ -378,6 +378,7 @@ BAD = {
     "a wrong key": (lambda b: make_key(b.dir / "key.pem"), "does not belong to the certificate"),
     "no certificate": (lambda b: (b.dir / "cert.pem").unlink(), "cert.pem"),
     "a port in use": (lambda b: b.config["bridge"].update(http_listen=f"127.0.0.1:{b.taken}"), "another program listens"),
+    "another spool": (lambda b: b.config["bridge"].update(spool=b.dir / "other"), "spool cannot change while mail may wait"),
 }
 
 
@@ -397,6 +398,7 @@ def test_a_bad_reload_leaves_the_old_set_and_says_why(bridge, case):
         since = len(bridge.log())
         bridge.process.send_signal(signal.SIGHUP)
         bridge.wait_for_log(words, since=since)
+        bridge.wait_until(lambda: re.search("the old (set of roles|one) stays", bridge.log()[since:]), "words of what stays")
         time.sleep(0.3)
     assert bridge.roles() == before and "reloaded:" not in bridge.log()
     with socket.create_connection(("127.0.0.1", bridge.port)) as raw, context.wrap_socket(raw) as c:
@@ -527,6 +529,26 @@ def test_a_port_in_use_is_said(ready):
     with socket.create_server(("127.0.0.1", 0)) as s:
         ready.config["bridge"]["listen"] = f"127.0.0.1:{s.getsockname()[1]}"
         fails(ready, 69, "cannot listen on", "another program listens there")
+
+
+def test_two_instances_do_not_share_a_spool():
+    """The second would sweep up what the first is writing, and hold the mail of forms that it does not know."""
+    with Bridge() as first, Bridge(start=False) as second:
+        second.config["bridge"]["spool"] = first.spool
+        (first.spool / "tmp/being-written").write_bytes(b"x")
+        second.write_config()
+        second.start(wait=False)
+        assert second.process.wait(PATIENCE) == 78, second.log()
+        second.process = None
+        assert f"spool {first.spool} is in use by another formbridge: end that one" in second.log()
+        assert (first.spool / "tmp/being-written").exists()
+        assert first.post([("name", "Ada")])[0] == 200
+        first.mails(1)
+        os.kill(first.process.pid, signal.SIGKILL)  # its lock goes with it, though its roles may still be ending
+        first.process.wait()
+        first.process = None
+        second.start()
+        assert second.post([("name", "Ada")])[0] == 200
 
 
 def test_mistakes_in_the_config_are_all_said(ready):

@@ -1813,6 +1813,8 @@ struct rules_report {
     size_t used;
     char texts[RULES_TEXTS]; /* sentences that were put together */
 };
+/* Is this, typed into a field of the rule, right? Else out has what is wrong, in English. */
+bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out);
 /* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
  * as f and out. now: seconds since 1970. */
 void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,

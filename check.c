@@ -180,8 +180,8 @@ static bool is_new(const char *path)
 static void say_made(struct findings *f, bool made, const char *key, const char *path)
 {
     if (made && !f->demo) {
-        remark(f, "made", "%s %s, which was not there; if its path is mistyped, correct that and remove this", key,
-               path);
+        remark(f, "made", "%s %s, which was not there; if its path is mistyped, correct that and remove this",
+               key, path);
     }
 }
 
@@ -381,6 +381,28 @@ static void check_spamlists(struct findings *f, const struct conf *c)
     }
 }
 
+/* Whether formbridge test could fill the form in. */
+static void check_samples(struct findings *f, const struct conf *c)
+{
+    struct rules_report wrong;
+    for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        for (const struct rule *rule = form->rules; rule != NULL; rule = rule->next) {
+            struct buf value;
+            buf_init(&value, 1 << 21);
+            if (rule->required && rule->type != FIELD_FILE) {
+                sample_value(&value, rule, form->from, time(NULL));
+                if (!rules_value(rule, (struct span){(char *)value.data, value.len}, time(NULL), &wrong)) {
+                    remark(f, "warning",
+                           "form %s: formbridge test has no value for the field %s: set example in [field %s "
+                           "%s]",
+                           form->name, rule->name, form->name, rule->name);
+                }
+            }
+            buf_free(&value);
+        }
+    }
+}
+
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
 {
     struct findings f = {.out = out, .kind = kind, .demo = c->demo};
@@ -400,6 +422,9 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
     }
     check_seals(&f, c);
     check_spamlists(&f, c);
+    if (kind != CHECK_QUIET) {
+        check_samples(&f, c);
+    }
     make_spool_for_user(&f, c);
     check_as_user(&f, c);
     if (kind == CHECK_ONLINE && loaded) {

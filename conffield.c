@@ -1,9 +1,10 @@
 /* The rules for the fields of forms: what a [field FORM NAME] says, held against itself and its form. Pure, but for the
- * locale that pattern.c reads. */
+ * clock and the locale that pattern.c reads. */
 
 #include "bridge.h"
 
 #include <string.h>
+#include <time.h>
 
 static unsigned line_of(const struct confread_section *s, const char *key)
 {
@@ -40,6 +41,11 @@ static void check_keys(struct confread *r, const struct confread_section *s, con
     }
     if (t == FIELD_CHOICE && confread_find(s, "choices") == NULL) {
         confread_mistake(r, line_of(s, "type"), "type = choice needs choices = ONE | ANOTHER");
+    }
+    if (rule->choice_count == 1 && strpbrk(rule->choices[0], ",;") != NULL) {
+        confread_mistake(r, line_of(s, "choices"),
+                         "choices: \"%s\" is one choice: write | between them, as in ONE | ANOTHER",
+                         rule->choices[0]);
     }
     if (rule->pattern_hint != NULL && rule->pattern == NULL) {
         confread_mistake(r, line_of(s, "pattern_hint"),
@@ -93,10 +99,6 @@ static void check_pattern(struct confread *r, const struct confread_section *s, 
         return;
     }
     struct pattern *p = pattern_new(rule->pattern, why, sizeof why);
-    if (p != NULL && rule->example != NULL &&
-        !pattern_fits(p, (struct span){rule->example, strlen(rule->example)})) {
-        confread_mistake(r, line_of(s, "example"), "example: \"%s\" does not fit the pattern", rule->example);
-    }
     if (p == NULL) {
         confread_mistake(
             r, line_of(s, "pattern"), "pattern: \"%s\" %s%s", rule->pattern,
@@ -108,6 +110,32 @@ static void check_pattern(struct confread *r, const struct confread_section *s, 
             r, line_of(s, "max_length"),
             "max_length of a field with a pattern can be %d at most: lower it or remove the pattern",
             PATTERN_VALUE_MAX);
+    }
+}
+
+static bool is_of_today(const char *limit)
+{
+    return limit != NULL && strncmp(limit, "today", 5) == 0;
+}
+
+/* What formbridge test would send, and be told to put right. A pattern that cannot be used is said elsewhere; and what
+ * is right on one day and wrong on another keeps no server from starting: check warns of it. */
+static void check_example(struct confread *r, const struct confread_section *s, const struct rule *rule)
+{
+    struct rules_report wrong;
+    char why[REASON_SIZE];
+    struct pattern *p = rule->pattern != NULL ? pattern_new(rule->pattern, why, sizeof why) : NULL;
+    bool usable = rule->pattern == NULL || p != NULL;
+    pattern_free(p);
+    if (rule->example == NULL || !usable || is_of_today(rule->min) || is_of_today(rule->max)) {
+        return;
+    }
+    if (rule->type == FIELD_FILE) {
+        confread_mistake(r, line_of(s, "example"), "example means nothing with type = file: remove it");
+    } else if (!rules_value(rule, (struct span){rule->example, strlen(rule->example)}, time(NULL), &wrong)) {
+        confread_mistake(r, line_of(s, "example"),
+                         "example: \"%s\" is not right for this field: a visitor would read \"%s\"",
+                         rule->example, wrong.errors[0].message);
     }
 }
 
@@ -213,6 +241,12 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
     check_limits(r, s, rule);
     check_pattern(r, s, rule);
     check_accept(r, s, rule);
+    check_example(r, s, rule);
+    if (rule->max_files > c->max_files) {
+        confread_mistake(r, line_of(s, "max_files"),
+                         "max_files is more than the %u that [bridge] takes: raise that or lower this",
+                         (unsigned)c->max_files);
+    }
     if (f == NULL) {
         unknown_form(r, c, s, form);
         return;

@@ -290,6 +290,8 @@ static void no_commas(struct confset *v, char *const *words, size_t count, bool 
         size_t len = strlen(words[i]);
         if (words[i][0] == ',' || words[i][len - 1] == ',' || (inside && strchr(words[i], ',') != NULL)) {
             wrong(v, words[i], "has a comma: write spaces alone between the items");
+        } else if (inside && strchr(words[i], ';') != NULL) {
+            wrong(v, words[i], "has a semicolon: write spaces alone between the items");
         }
     }
 }

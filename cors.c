@@ -67,11 +67,12 @@ bool cors_refuse(struct http_request *r)
     static int64_t said_none, said_other;
     const char *origin = request_header(r, "Origin");
     if (origin == NULL || strcmp(origin, "null") == 0) {
-        log_seldom(&said_none, "form %s: refused a request that does not say which site it is from: see missing_origin",
+        log_seldom(&said_none,
+                   "form %s: refused a request that does not say which site it is from: see missing_origin",
                    r->form->name);
     } else {
-        log_seldom(&said_other, "form %s: refused a request from %s, which is not among its origins", r->form->name,
-                   is_plain_origin(origin) ? origin : "another site");
+        log_seldom(&said_other, "form %s: refused a request from %s, which is not among its origins",
+                   r->form->name, is_plain_origin(origin) ? origin : "another site");
     }
     return request_refuse(r, 403, NULL);
 }

@@ -31,7 +31,7 @@ struct request {    /* what a head says, as far as the gate must know */
     unsigned seen; /* ONCE_... */
     bool close;
     bool keep_alive;
-    unsigned parts;      /* fields, arguments in the target, cookies: libmicrohttpd makes an object of each */
+    unsigned parts;     /* fields, arguments in the target, cookies: libmicrohttpd makes an object of each */
     struct span coding; /* of Transfer-Encoding */
     uint64_t length;
 };

@@ -162,9 +162,11 @@ bool maildir_check(const char *path, char *why, size_t why_size)
 {
     bool created = false;
     int maildir = open_or_make(AT_FDCWD, path, &created);
-    if (maildir < 0 && errno == EACCES && faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) != 0 && errno == ENOENT) {
+    if (maildir < 0 && errno == EACCES && faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) != 0 &&
+        errno == ENOENT) {
         text_fmt(why, why_size,
-                 "Maildir %s is not there, and the user of [bridge] may not make it: correct its path, or make an empty "
+                 "Maildir %s is not there, and the user of [bridge] may not make it: correct its path, or "
+                 "make an empty "
                  "directory there that is the user's",
                  path);
         return false;

@@ -602,8 +602,9 @@ static void reload(struct parent *p, const char *because)
         log_errors(&errors);
         log_error("the config has mistakes: the old set of roles stays");
     } else if (strcmp(c->spool, p->current->conf->spool) != 0) {
-        log_error("spool cannot change while mail may wait in the old one: the old set of roles stays; empty the "
-                  "queue, then restart");
+        log_error(
+            "spool cannot change while mail may wait in the old one: the old set of roles stays; empty the "
+            "queue, then restart");
         conf_free(c);
     } else if (!check_apart(c, CHECK_QUIET)) {
         log_error("not everything the config names is in order: the old set of roles stays");
@@ -770,7 +771,8 @@ static bool lock_spool(struct parent *p, const struct conf *c)
 {
     p->spool = open(c->spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->spool >= 0 && flock(p->spool, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        log_error("spool %s is in use by another formbridge: end that one, or give each a spool of its own", c->spool);
+        log_error("spool %s is in use by another formbridge: end that one, or give each a spool of its own",
+                  c->spool);
         return false;
     }
     return true;

@@ -205,8 +205,9 @@ void request_refusal(struct buf *out, const struct gate *g, unsigned status, con
     } else {
         page_error(&page, &style, status, &reason);
     }
-    buf_fmt(out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Language: %s\r\n", status,
-            MHD_get_reason_phrase_for(status), json ? json_type : html_type, words_tag(style.language));
+    buf_fmt(out, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Language: %s\r\n",
+            status, MHD_get_reason_phrase_for(status), json ? json_type : html_type,
+            words_tag(style.language));
     for (size_t i = 0; i < COUNT(headers); i++) {
         buf_fmt(out, "%s: %s\r\n", headers[i].name, headers[i].value);
     }

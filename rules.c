@@ -246,6 +246,24 @@ static void check_pattern(const struct checking *j, const struct rule *rule)
     }
 }
 
+bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out)
+{
+    const struct checking j = {.language = LANGUAGE_EN, .now = now, .report = out};
+    char why[REASON_SIZE];
+    out->count = 0;
+    out->used = 0;
+    bool ok = check_text(&j, rule, value);
+    if (ok && rule->pattern != NULL) {
+        struct pattern *p = pattern_new(rule->pattern, why, sizeof why);
+        ok = p != NULL && pattern_fits(p, value);
+        if (!ok) {
+            say(&j, rule, &no_pattern, NULL);
+        }
+        pattern_free(p);
+    }
+    return ok;
+}
+
 static const struct fault *what_is_missing(const struct rule *rule)
 {
     switch (rule->type) {

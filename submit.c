@@ -11,7 +11,8 @@
 /* ---- the head and the body ------------------------------------------------------------------- */
 
 /* The owner has no other sign of a visitor who could not send; what robots send all day is one line now and then. */
-static bool turn_away(struct http_request *r, unsigned status, const struct page_reason *why, const char *said)
+static bool turn_away(struct http_request *r, unsigned status, const struct page_reason *why,
+                      const char *said)
 {
     static int64_t complained;
     log_seldom(&complained, "form %s: refused a post with %u: %s", r->form->name, status, said);

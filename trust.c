@@ -366,7 +366,8 @@ static unsigned refuse_self_signed(struct trust_check *c, unsigned error)
 {
     char pin[PIN_SIZE], remedy[REASON_SIZE / 2];
     pin_text(c, pin, sizeof pin);
-    text_fmt(remedy, sizeof remedy, "%s, or if its owner says that the key is right, set pin_only = yes and pin = %s",
+    text_fmt(remedy, sizeof remedy,
+             "%s, or if its owner says that the key is right, set pin_only = yes and pin = %s",
              c->leaf_ext.ca ? "give the host one that is no CA's" : "set trust to a file with it", pin);
     return refuse(c, error, remedy, "the host's certificate is self-signed and not among the trust anchors");
 }

@@ -209,6 +209,16 @@ def test_check_says_that_a_maildir_is_not_there_and_cannot_be_made(setup):
     assert f"Maildir {setup.maildir} is not there, and the user of [bridge] may not make it: correct its path" in said
 
 
+@pytest.mark.parametrize("rule, said", [
+    ({"required": "yes", "pattern": "[0-9]{5}"}, True), ({"pattern": "[0-9]{5}"}, False),
+    ({"required": "yes", "pattern": "[0-9]{5}", "example": "12345"}, False),
+    ({"required": "yes", "type": "date", "min": "today", "example": "2020-01-01"}, True), ({"required": "yes"}, False)])
+def test_check_warns_where_the_command_test_would_be_refused(setup, rule, said):
+    setup.config["field order zip"] = rule
+    words = "warning: form order: formbridge test has no value for the field zip: set example in [field order zip]"
+    assert (words in check(setup, 0)) == said
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start as another user")
 def test_check_says_once_that_the_user_is_missing(setup):
     setup.config["bridge"] |= {"user": "nosuch-user"}

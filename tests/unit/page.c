@@ -415,7 +415,7 @@ static void nothing_breaks_out_from_any_place(void **state)
         page_invalid(&out, &hostile_style, form, errors, COUNT(errors));
         page_receipt(&out, &hostile_style, h, 0);
         page_moved(&out, &hostile_style, h, h);
-        page_error(&out, &hostile_style, 400, &(struct page_reason){h, h, h, h});
+        page_error(&out, &hostile_style, 400, &(struct page_reason){h, h, h, h, h});
         page_about(&out, &(struct page_style){0}, &(struct conf){.hostname = (char *)h});
         page_about(&out, &hostile_style, &(struct conf){.hostname = (char *)h});
         page_demo(&out, &hostile_style);

@@ -1909,7 +1909,7 @@ struct state_target {
     char *text;                         /* as struct target */
     bool done;                          /* has it */
     char *failed;                       /* why it never will, or NULL */
-    unsigned tries;                     /* that ended in a temporary failure */
+    unsigned tries;                     /* so far */
     int64_t next_try;                   /* not before */
     char *reason;                       /* of the last try, or NULL */
     struct state_recipient *recipients; /* of SMTP and LMTP, that need no further try */

@@ -284,7 +284,6 @@ static void defer(struct courier *c, struct item *item, struct job *job, struct 
                   const struct report *r)
 {
     int64_t now = time(NULL);
-    t->tries += t->tries < TRIES_MAX ? 1 : 0;
     stats_add(STAT_DELIVERY_DEFERRED, 1);
     if (!state_text(&t->reason, r->result.reason)) {
         log_warn("no memory to note why %s to %s waits", item->ref, t->text);
@@ -347,6 +346,7 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         item->gone = true; /* no memory: forgotten, so that the next scan finds it as new */
         return;
     }
+    t->tries += t->tries < TRIES_MAX ? 1 : 0;
     if (r->result.outcome == OUTCOME_TEMPORARY) {
         defer(c, item, job, t, r);
     } else if (r->count == 0 && r->result.outcome == OUTCOME_PERMANENT) {

@@ -116,6 +116,15 @@ static char symbol(char c)
     return c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
 }
 
+static size_t letters(const char *id)
+{
+    size_t n = 0;
+    for (; *id != '\0'; id++) {
+        n += *id != '-';
+    }
+    return n;
+}
+
 /* A receipt as people read it out: without its hyphens, in lower case, or only its beginning. */
 static bool names_entry(const char *id, const struct entry *e)
 {
@@ -123,7 +132,7 @@ static bool names_entry(const char *id, const struct entry *e)
         return true;
     }
     const char *r = e->ref;
-    size_t letters = 0;
+    size_t least = letters(id);
     for (; *id != '\0'; id++) {
         if (*id == '-') {
             continue;
@@ -133,9 +142,8 @@ static bool names_entry(const char *id, const struct entry *e)
             return false;
         }
         r++;
-        letters++;
     }
-    return letters >= ID_LEAST;
+    return least >= ID_LEAST;
 }
 
 static struct entry *find(struct entries *all, const char *id)
@@ -151,7 +159,9 @@ static struct entry *find(struct entries *all, const char *id)
         }
         found = &all->list[i];
     }
-    if (found == NULL) {
+    if (found == NULL && letters(id) < ID_LEAST) {
+        fprintf(stderr, "formbridge: %s is too little: give %d letters of the receipt, or more\n", id, ID_LEAST);
+    } else if (found == NULL) {
         fprintf(stderr,
                 "formbridge: no message with the receipt %s is in the queue or held; it may be delivered\n",
                 id);
@@ -360,7 +370,7 @@ static int list(const struct conf *c, const struct spool *s, const struct entrie
 
 /* ---- show ------------------------------------------------------------------------------------ */
 
-static void show_target(const struct state_target *t, int64_t now)
+static void show_target(const struct state_target *t, bool held, int64_t now)
 {
     char wait[32];
     fputs("to ", stdout);
@@ -368,8 +378,12 @@ static void show_target(const struct state_target *t, int64_t now)
     fputs(": ", stdout);
     queue_print(stdout, target_reason(t));
     if (t->tries > 0 && !t->done && t->failed == NULL) {
-        age_text(t->next_try - now, wait, sizeof wait);
-        printf(" (%u tries, the next in %s)", t->tries, wait);
+        printf(" (%u %s", t->tries, t->tries == 1 ? "try" : "tries");
+        if (!held) {
+            age_text(t->next_try - now, wait, sizeof wait);
+            printf(", the next in %s", wait);
+        }
+        putchar(')');
     }
     putchar('\n');
     for (const struct state_recipient *r = t->recipients; r != NULL; r = r->next) {
@@ -417,7 +431,7 @@ static int show(const struct conf *c, const struct spool *s, const struct entry 
     }
     int64_t now = time(NULL);
     for (const struct state_target *t = st.targets; t != NULL; t = t->next) {
-        show_target(t, now);
+        show_target(t, e->held, now);
     }
     state_free(&st);
     putchar('\n');

@@ -7,7 +7,7 @@
  *     target TEXT                            what follows is about this destination, as the config writes it
  *     done                                   it has the message
  *     failed REASON                          it never will
- *     tries N                                that ended in a temporary failure
+ *     tries N                                so far
  *     next SECONDS                           no try before
  *     reason REASON                          what the last try ended in
  *     has ADDRESS                            this recipient has the message

@@ -331,7 +331,7 @@ static void limits_of_fields_files_and_body_are_exact(void **state)
     size_t len = sizeof(body) - 1;
     assert_int_equal(limited(body, len, (struct form_limits){.body = len, .fields = 3, .files = 2}), FORM_OK);
     assert_int_equal(limited(body, len, (struct form_limits){.body = len, .fields = 3, .files = 1}),
-                     FORM_TOO_MANY);
+                     FORM_TOO_MANY_FILES);
     assert_int_equal(limited(body, len, (struct form_limits){.body = len, .fields = 2, .files = 2}),
                      FORM_TOO_MANY);
     assert_int_equal(limited(body, len, (struct form_limits){.body = len - 1, .fields = 3, .files = 2}),

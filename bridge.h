@@ -1416,7 +1416,7 @@ struct confread_section {
     struct confread_section *next;
     unsigned line;
     char *kind, *name; /* of "[form order]"; name is "" if there is none */
-    struct confread_key *keys;
+    struct confread_key *keys, *last_key;
 };
 
 struct confread {
@@ -1428,10 +1428,11 @@ struct confread {
     bool no_memory; /* sticky */
 };
 
-/* Fills r with what the text says: sections and keys, each once, in order, whatever they are called. */
+/* Fills r with what the text says: sections, each once, and keys, in order, whatever they are called. */
 void confread_text(struct confread *r, const char *file, const void *bytes, size_t len);
-/* The key of this name, or NULL. */
-const struct confread_key *confread_find(const struct confread_section *s, const char *name);
+/* The first key of this name, or NULL; and the next of the same name. */
+struct confread_key *confread_find(const struct confread_section *s, const char *name);
+struct confread_key *confread_next(const struct confread_key *k);
 /* Zeroed memory that lives as long as r->memory. NULL, and r->no_memory, if there is none. */
 void *confread_keep(struct confread *r, size_t size);
 char *confread_keep_text(struct confread *r, const char *text);
@@ -1451,8 +1452,10 @@ struct confset { /* one key being given its meaning */
     const struct conf *conf;
     const struct confset_key *key;
     unsigned line;
-    char *text;   /* may be kept and written into */
-    void *object; /* the struct of the section */
+    char *text;                       /* may be kept and written into */
+    void *object;                     /* the struct of the section */
+    size_t len;                       /* of text, before anything is written into it */
+    const struct confread_key *parts; /* the first of the lines that text is made of, or NULL */
 };
 
 /* Sets the member of v->object that v->key is about, or reports what is wrong with v->text. */
@@ -1471,6 +1474,7 @@ struct confset_key {
     confset *set;
     size_t offset;       /* of its member in the struct of its section */
     size_t extra;        /* size of that member; for a list, the offset of its count */
+    bool list;           /* may stand on several lines */
     const char *def;     /* what stands for an absent key, as it would be written, */
     const char *absent;  /* or in words. Both NULL: the key is required */
     const char *meaning; /* in words, for messages */

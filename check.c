@@ -114,7 +114,10 @@ static void check_certificate(struct findings *f, const struct conf *c)
         if (x509_match(&chain, &key)) {
             remark(f, "ok", "private key %s belongs to the certificate", c->private_key);
         } else {
-            problem(f, "%s does not belong to the certificate %s: the two must be made together",
+            problem(f,
+                    "%s does not belong to the certificate %s: the two must be made together, and the "
+                    "server's own certificate "
+                    "must be the first in its file",
                     c->private_key, c->certificate);
         }
     }
@@ -210,7 +213,11 @@ static void make_spool_for_user(struct findings *f, const struct conf *c)
 
 static void check_target(struct findings *f, const struct form_conf *form, const struct target *t)
 {
-    char why[WHY];
+    char why[WHY], who[FORM_NAME_MAX + sizeof "form "];
+    text_fmt(who, sizeof who, "form %s", form->name);
+    if (form->alert) {
+        text_copy(who, sizeof who, "alert_deliver");
+    }
     if (t->kind == TARGET_MAILDIR || t->kind == TARGET_MBOX) {
         bool made = t->kind == TARGET_MAILDIR && is_new(t->path);
         bool ok = t->kind == TARGET_MAILDIR ? maildir_check(t->path, why, sizeof why)
@@ -220,9 +227,9 @@ static void check_target(struct findings *f, const struct form_conf *form, const
         }
         if (ok) {
             say_made(f, made, "Maildir", t->path);
-            remark(f, "ok", "form %s: %s can be written", form->name, t->text);
+            remark(f, "ok", "%s: %s can be written", who, t->text);
         } else {
-            problem(f, "form %s: %s", form->name, why);
+            problem(f, "%s: %s", who, why);
         }
     }
 }

@@ -29,8 +29,13 @@ static void check_order(struct confread *r, const struct confread_section *s, co
                         uint64_t low, const char *high_key, uint64_t high)
 {
     if (low > high && high != 0) {
+        const char *unset = confread_find(s, low_key) == NULL    ? low_key
+                            : confread_find(s, high_key) == NULL ? high_key
+                                                                 : NULL;
         confread_mistake(r, line_of(s, low_key, high_key),
-                         "%s is more than %s: lower the one or raise the other", low_key, high_key);
+                         "%s is more than %s: lower the one or raise the other%s%s%s", low_key, high_key,
+                         unset != NULL ? " (" : "", unset != NULL ? unset : "",
+                         unset != NULL ? " has its default: set it, too)" : "");
     }
 }
 

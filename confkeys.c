@@ -18,8 +18,8 @@ static const char *const kind_titles[] = {[KEY_BRIDGE] = "[bridge]",
                                           [KEY_MAILHOST] = "[mailhost NAME]",
                                           [KEY_PICKUP] = "[pickup NAME]"};
 
-#define ONE(type, member)         offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
-#define LIST(type, member, count) offsetof(struct type, member), offsetof(struct type, count)
+#define ONE(type, member)         offsetof(struct type, member), sizeof(((struct type *)NULL)->member), false
+#define LIST(type, member, count) offsetof(struct type, member), offsetof(struct type, count), true
 
 /* clang-format off */
 static const struct confset_key keys[] = {
@@ -299,15 +299,26 @@ static void unknown_key(struct confread *r, enum confset_kind kind, const struct
                      nearest);
 }
 
+static const struct confset_key *find_key(enum confset_kind kind, const char *name)
+{
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        if (keys[i].kind == kind && strcmp(keys[i].name, name) == 0) {
+            return &keys[i];
+        }
+    }
+    return NULL;
+}
+
 static void check_keys(struct confread *r, enum confset_kind kind, const struct confread_section *s)
 {
     for (const struct confread_key *k = s->keys; k != NULL; k = k->next) {
-        bool known = false;
-        for (size_t i = 0; i < COUNT(keys) && !known; i++) {
-            known = keys[i].kind == kind && strcmp(keys[i].name, k->name) == 0;
-        }
-        if (!known) {
+        const struct confset_key *key = find_key(kind, k->name);
+        const struct confread_key *first = confread_find(s, k->name);
+        if (key == NULL) {
             unknown_key(r, kind, k);
+        } else if (first != k && !key->list) {
+            confread_mistake(r, k->line, "\"%s\" was given on line %u already: keep one of them", k->name,
+                             first->line);
         }
     }
 }
@@ -344,24 +355,63 @@ void confkeys_check(struct confread *r, const struct confread_section *s)
 
 /* ---- a section becomes a struct -------------------------------------------------------------- */
 
+/* Is there a | between the items of this list, in one of its lines at least? */
+static bool has_bars(const struct confset_key *key, const struct confread_key *k)
+{
+    bool bars = key->set == confset_bars;
+    for (; k != NULL && key->set == confset_names; k = confread_next(k)) {
+        bars = bars || strchr(k->text, '|') != NULL;
+    }
+    return bars;
+}
+
+/* The value, which may stand on several lines: what was the text of each is then a part of the whole. */
+static char *join(struct confread *r, const struct confset_key *key, struct confread_key *first)
+{
+    const char *between = has_bars(key, first) ? " | " : " ";
+    struct buf whole;
+    if (!key->list || confread_next(first) == NULL) {
+        return first->text;
+    }
+    buf_init(&whole, SIZE_MAX);
+    for (const struct confread_key *k = first; k != NULL; k = confread_next(k)) {
+        buf_fmt(&whole, "%s%s", k == first ? "" : between, k->text);
+    }
+    const char *text = buf_text(&whole);
+    char *kept = text != NULL ? confread_keep_text(r, text) : NULL;
+    r->no_memory = r->no_memory || text == NULL;
+    buf_free(&whole);
+    char *at = kept;
+    for (struct confread_key *k = first; k != NULL && kept != NULL; k = confread_next(k)) {
+        size_t len = strlen(k->text);
+        k->text = at;
+        at += len + strlen(between);
+    }
+    return kept;
+}
+
 void confkeys_apply(struct confread *r, const struct conf *c, const struct confread_section *s, void *object)
 {
     for (size_t i = 0; i < COUNT(keys); i++) {
         const struct confset_key *key = &keys[i];
-        const struct confread_key *k = confread_find(s, key->name);
+        struct confread_key *k = confread_find(s, key->name), *empty = k;
         if (strcmp(kind_names[key->kind], s->kind) != 0) {
             continue;
+        }
+        while (empty != NULL && empty->text[0] != '\0') {
+            empty = confread_next(empty);
         }
         if (k == NULL && key->def == NULL && key->absent == NULL) {
             confread_mistake(r, s->line, "[%s%s%s] needs a line \"%s = ...\": %s", s->kind,
                              s->name[0] != '\0' ? " " : "", s->name, key->name, key->meaning);
-        } else if (k != NULL && k->text[0] == '\0') {
-            confread_mistake(r, k->line, "%s has no value: write %s, or remove the line", k->name,
+        } else if (empty != NULL) {
+            confread_mistake(r, empty->line, "%s has no value: write %s, or remove the line", key->name,
                              key->meaning);
         } else if (k != NULL || key->def != NULL) {
-            char *text = k != NULL ? k->text : confread_keep_text(r, key->def);
+            char *text = k != NULL ? join(r, key, k) : confread_keep_text(r, key->def);
             if (text != NULL) {
-                key->set(&(struct confset){r, c, key, k != NULL ? k->line : s->line, text, object});
+                key->set(&(struct confset){r, c, key, k != NULL ? k->line : s->line, text, object,
+                                           strlen(text), k});
             }
         }
     }

@@ -159,14 +159,28 @@ static void enter_section(struct reader *in, const char *kind, const char *name)
     in->section = s;
 }
 
+/* The bracket that ends the header which begins with one at line, or NULL. Names of fields may have pairs of their own:
+ * [field order photos[]]. */
+static char *end_of_header(char *line)
+{
+    size_t open = 0;
+    char *end = line;
+    for (bool within = true; within && *end != '\0'; end += within) {
+        open += *end == '[';
+        open -= *end == ']';
+        within = open > 0;
+    }
+    const char *rest = *end == ']' ? skip_blanks(end + 1) : line;
+    return rest[0] == '\0' || rest[0] == ';' ? end : NULL;
+}
+
 static void read_header(struct reader *in, char *line)
 {
     in->in_section = true;
     in->section = NULL;
     char *kind = skip_blanks(line + 1);
-    char *end = strchr(kind, ']');
-    const char *rest = end != NULL ? skip_blanks(end + 1) : NULL;
-    if (rest == NULL || (rest[0] != '\0' && rest[0] != ';')) {
+    char *end = end_of_header(line);
+    if (end == NULL) {
         confread_mistake(in->r, in->line,
                          "not a section: write [bridge], [form NAME], [field FORM NAME], [mailhost NAME] or "
                          "[pickup NAME], alone on its line");
@@ -221,7 +235,10 @@ static void next_line(struct reader *in, char *out, size_t max)
     }
     const char *fault = line_fault(line, len);
     if (len > max) {
-        confread_mistake(in->r, in->line, "a line of %zu bytes: it may have %zu at most", len, max);
+        confread_mistake(
+            in->r, in->line,
+            "a line of %zu bytes: it may have %zu at most; a list may go on in another line of its key", len,
+            max);
         len = 0;
     } else if (fault != NULL) {
         confread_mistake(in->r, in->line, "%s", fault);
@@ -256,30 +273,33 @@ static char *read_line(char *out, int size, void *stream)
 static void add_key(struct confread *r, struct confread_section *s, unsigned line, const char *name,
                     const char *text)
 {
-    struct confread_key **last = &s->keys;
-    for (; *last != NULL; last = &(*last)->next) {
-        if (strcmp((*last)->name, name) == 0) {
-            confread_mistake(r, line, "\"%s\" was given on line %u already: keep one of them", name,
-                             (*last)->line);
-            return;
-        }
-    }
     struct confread_key *k = confread_keep(r, sizeof(*k));
     char *kept_name = confread_keep_text(r, name);
     char *kept_text = confread_keep_text(r, text);
-    if (k != NULL && kept_name != NULL && kept_text != NULL) {
-        *k = (struct confread_key){.line = line, .name = kept_name, .text = kept_text};
-        *last = k;
+    if (k == NULL || kept_name == NULL || kept_text == NULL) {
+        return;
     }
+    *k = (struct confread_key){.line = line, .name = kept_name, .text = kept_text};
+    *(s->keys == NULL ? &s->keys : &s->last_key->next) = k;
+    s->last_key = k;
 }
 
-const struct confread_key *confread_find(const struct confread_section *s, const char *name)
+static struct confread_key *find_from(struct confread_key *k, const char *name)
 {
-    const struct confread_key *k = s->keys;
     while (k != NULL && strcmp(k->name, name) != 0) {
         k = k->next;
     }
     return k;
+}
+
+struct confread_key *confread_find(const struct confread_section *s, const char *name)
+{
+    return find_from(s->keys, name);
+}
+
+struct confread_key *confread_next(const struct confread_key *k)
+{
+    return find_from(k->next, k->name);
 }
 
 /* inih's handler. The section is known here already. */

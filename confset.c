@@ -11,6 +11,17 @@
 
 static void wrong(struct confset *v, const char *item, const char *fmt, ...) PRINTF(3, 4);
 
+/* Where a list stands on several lines, the one that holds the item. */
+static unsigned line_of(const struct confset *v, const char *item)
+{
+    unsigned line = v->line;
+    bool within = (uintptr_t)item - (uintptr_t)v->text < v->len;
+    for (const struct confread_key *k = v->parts; k != NULL && v->key->list && within; k = confread_next(k)) {
+        line = (uintptr_t)item >= (uintptr_t)k->text ? k->line : line;
+    }
+    return line;
+}
+
 static void wrong(struct confset *v, const char *item, const char *fmt, ...)
 {
     char what[512];
@@ -18,7 +29,7 @@ static void wrong(struct confset *v, const char *item, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(what, sizeof(what), fmt, args);
     va_end(args);
-    confread_mistake(v->r, v->line, "%s: \"%s\" %s", v->key->name, item, what);
+    confread_mistake(v->r, line_of(v, item), "%s: \"%s\" %s", v->key->name, item, what);
 }
 
 static void *member(struct confset *v)

@@ -348,7 +348,7 @@ static bool structure(struct json *j, struct form *f, char c)
     switch (j->state) {
     case OBJECT:
         j->state = FIRST_KEY;
-        return c == '{' || malformed(f, "The JSON is not an object: it begins with {.");
+        return c == '{' || malformed(f, "The JSON must be an object, from { to }.");
     case FIRST_KEY:
         if (c == '}') {
             j->state = DONE;

@@ -65,7 +65,12 @@ int listen_at(const struct endpoint *e, char *why, size_t why_size)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     }
     if (fd < 0 || bind(fd, (const struct sockaddr *)&e->addr, e->addr_len) != 0 || listen(fd, BACKLOG) != 0) {
-        const char *hint = errno == EADDRINUSE ? ": another program listens there" : "";
+        const char *hint =
+            errno == EADDRINUSE ? ": another program listens there"
+            : errno == EADDRNOTAVAIL
+                ? ": this machine has no such address now; name one of its own, or 0.0.0.0 or [::]"
+            : errno == EAFNOSUPPORT ? ": this machine has no addresses of this kind; take it out of the list"
+                                    : "";
         if (errno == EACCES) {
             hint = e->addr.ss_family == AF_UNIX
                        ? ": who starts formbridge must be able to write its directory"

@@ -160,7 +160,8 @@ static struct entry *find(struct entries *all, const char *id)
         found = &all->list[i];
     }
     if (found == NULL && letters(id) < ID_LEAST) {
-        fprintf(stderr, "formbridge: %s is too little: give %d letters of the receipt, or more\n", id, ID_LEAST);
+        fprintf(stderr, "formbridge: %s is too little: give %d letters of the receipt, or more\n", id,
+                ID_LEAST);
     } else if (found == NULL) {
         fprintf(stderr,
                 "formbridge: no message with the receipt %s is in the queue or held; it may be delivered\n",

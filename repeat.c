@@ -78,19 +78,12 @@ struct http_request *repeat_give_up(struct http *h)
 
 bool repeat_refuse(struct http_request *r)
 {
-    static const struct page_error reused = {
+    static const struct page_reason reused = {
         .code = "IDEMPOTENCY_KEY_REUSED",
-        .message =
-            "This Idempotency-Key came with another content before: a new submission needs a new key."};
-    static const struct page_error unreadable = {
+        .detail = "This Idempotency-Key came with another content before: a new submission needs a new key."};
+    static const struct page_reason unreadable = {
         .code = "IDEMPOTENCY_KEY_INVALID",
-        .message = "The Idempotency-Key is not a string of 1 to 255 printable characters."};
-    const struct page_error *error = r->verdict == ONCE_OTHER ? &reused : &unreadable;
-    unsigned status = r->verdict == ONCE_OTHER ? 422 : 400;
-    struct buf *page = r->json ? request_new_page() : NULL;
-    if (page == NULL) {
-        return request_refuse(r, status, error->message);
-    }
-    page_json_error(page, error->message, error, 1);
-    return request_answer(r, status, page, NULL, NULL);
+        .detail = "The Idempotency-Key is not a string of 1 to 255 printable characters."};
+    return r->verdict == ONCE_OTHER ? request_refuse_with(r, 422, &reused, NULL, NULL)
+                                    : request_refuse_with(r, 400, &unreadable, NULL, NULL);
 }

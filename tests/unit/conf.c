@@ -280,12 +280,45 @@ static void a_line_means_one_thing(void **state)
         }
         assert_null(parse_bytes(text, strlen(text), &errors));
         text_fmt(text, sizeof(text),
-                 "c.ini:9: a line of %d bytes: it may have 190 at most\n"
-                 "c.ini:10: a line of %d bytes: it may have 190 at most\n",
+                 "c.ini:9: a line of %d bytes: it may have 190 at most; a list may go on in another line of "
+                 "its key\n"
+                 "c.ini:10: a line of %d bytes: it may have 190 at most; a list may go on in another line of "
+                 "its key\n",
                  len, len);
         assert_string_equal(buf_text(&errors), text);
         buf_free(&errors);
     }
+}
+
+static void a_list_may_stand_on_several_lines(void **state)
+{
+    (void)state;
+    struct conf *c =
+        good(MINIMAL "origins = https://a.example https://b.example\ntitle = T\norigins = https://c.example\n"
+                     "required = a b\nrequired = c\norder = a b\norder = c d | e\n"
+                     "[field order size]\nchoices = S | M\nchoices = L\n");
+    const struct form_conf *f = c->forms;
+    const struct rule *size = conf_rule(f, (struct span){"size", 4});
+    assert_int_equal(f->origin_count, 3);
+    assert_string_equal(f->origins[0], "https://a.example");
+    assert_string_equal(f->origins[2], "https://c.example");
+    assert_int_equal(f->required_count, 3);
+    assert_string_equal(f->required[2], "c");
+    assert_int_equal(f->order_count, 3); /* one | makes it a list of names with spaces */
+    assert_string_equal(f->order[0], "a b");
+    assert_string_equal(f->order[1], "c d");
+    assert_int_equal(size->choice_count, 3);
+    assert_string_equal(size->choices[2], "L");
+    conf_free(c);
+
+    bad_line(MINIMAL "origins = https://a.example\ntitle = T\norigins = https://b.example c.example\n", 11,
+             "origins: \"c.example\" is not");
+    bad_line(MINIMAL
+             "origins = https://a.example\norigins = https://b.example\norigins = https://a.example\n",
+             11, "\"https://a.example\" is there twice");
+    bad_line(MINIMAL "[field order x]\nchoices = S | M\nchoices = M\n", 11, "choices: \"M\" is there twice");
+    bad_line(MINIMAL "origins = https://a.example\norigins =\n", 10, "origins has no value");
+    bad_line(MINIMAL "title = A\ntitle = B\n", 10, "\"title\" was given on line 9 already: keep one of them");
 }
 
 static void what_editors_do_to_a_file_is_tolerated(void **state)
@@ -897,6 +930,7 @@ int main(void)
         cmocka_unit_test(every_mistake_is_reported_in_the_order_of_lines),
         cmocka_unit_test(an_empty_file_says_what_is_needed),
         cmocka_unit_test(a_line_means_one_thing),
+        cmocka_unit_test(a_list_may_stand_on_several_lines),
         cmocka_unit_test(what_editors_do_to_a_file_is_tolerated),
         cmocka_unit_test(numbers_have_units_and_bounds),
         cmocka_unit_test(only_host_names_pass_as_host_names),

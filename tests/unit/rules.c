@@ -151,6 +151,19 @@ static void an_empty_field_is_right_unless_required(void **state)
     }
 }
 
+/* As PHP wants them. */
+static void names_may_end_in_brackets(void **state)
+{
+    (void)state;
+    const struct form_conf *f =
+        configured("required = tags[]\n[field order photos[]] ; see [there]\naccept = .png\n"
+                   "[ field order  a[b][c] ]\ntype = integer\n");
+    add_file("photos[]", "a.jpg", "image/jpeg", "x");
+    add("a[b][c]", "x");
+    assert_string_equal(codes(f),
+                        "photos[] TYPE_FILE\na[b][c] TYPE_NUMERIC\ntags[] REQUIRED_FIELD_MISSING\n");
+}
+
 static void sentences_name_the_limit(void **state)
 {
     (void)state;
@@ -340,7 +353,9 @@ static void mistakes_are_told_by_line(void **state)
         {"[field]\n", 9, "the form and the name of the field must follow"},
         {"[field order x]\n[field order  x]\nlabel = X\n", 10, "has its section on line 9 already"},
         {"[field order x]\n[field order y]\nname = x\n", 10, "has its section on line 9 already"},
-        {"[field order x[]]\n", 9, "not a section: write"},
+        {"[field order x[]\n", 9, "not a section: write"},
+        {"[field order x]]\n", 9, "not a section: write"},
+        {"[field order x[]] y\n", 9, "not a section: write"},
         {"[field order x]\ntype = integer\nmin = 9\nmax = 5\n", 11, "min is more than max"},
         {"[field order x]\ntype = integer\nmin = 1.5\n", 11, "\"1.5\" is not a whole number, such as 1"},
         {"[field order x]\ntype = date\nmax = 2026-02-30\n", 11, "\"2026-02-30\" is not a date, such as"},
@@ -495,6 +510,7 @@ int main(void)
         TEST(everything_is_said_at_once_and_once_a_field),
         TEST(a_right_form_has_nothing_wrong),
         TEST(an_empty_field_is_right_unless_required),
+        TEST(names_may_end_in_brackets),
         TEST(sentences_name_the_limit),
         TEST(length_is_counted_in_characters),
         TEST(a_pattern_has_a_hint_and_a_longest_value),

@@ -392,8 +392,9 @@ void http_stop(struct http *h)
     resume_repeats(repeat_give_up(h)); /* the first may be with a front that hangs */
     while (h->waiting > 0) {           /* MHD cannot be stopped while connections are suspended */
         struct pollfd p = {.fd = commit_fd(h->commits), .events = POLLIN};
-        poll(&p, 1, -1);
+        poll(&p, 1, http_due_in(h));
         http_run(h);
+        resume_repeats(repeat_give_up(h)); /* of what had come whole and was read only now */
     }
     commit_stop(h->commits);
     MHD_stop_daemon(h->daemon);

@@ -29,6 +29,7 @@ enum {
     RETRY_EVERY = 3600, /* to a certificate whose reload was refused */
     CHECK_EVERY = 86400,
     START_MAX = 60, /* seconds for a new set to become ready */
+    END_MAX = 60,   /* and for an old one to end, once its drain_timeout is over */
 };
 
 enum role_kind { ROLE_SIGNER, ROLE_COURIER, ROLE_FRONT, ROLE_PICKUP };
@@ -54,7 +55,7 @@ struct generation {
     struct conf *conf;
     struct role *roles;
     unsigned count, ready;
-    int64_t started;
+    int64_t started, leave_by;
     struct chain chain;
     struct stat certificate, key; /* as they were when this set was started, or last refused */
     struct stat resolver;         /* /etc/resolv.conf, as its courier knows it */
@@ -401,6 +402,7 @@ static void tell(struct generation *g, enum role_kind kind, int sig)
 static void let_leave(struct parent *p, struct generation *g)
 {
     g->stage = STAGE_LEAVING;
+    g->leave_by = now_s() + g->conf->drain_timeout + END_MAX;
     tell(g, ROLE_FRONT, SIGTERM);
     tell(g, ROLE_PICKUP, SIGTERM);
     if (!p->leaving) {
@@ -419,12 +421,30 @@ static void abandon(struct parent *p, struct generation *g)
     p->old = g;
 }
 
+/* All of them limit their own time to finish. One that hangs would keep an old set, and the way out, for ever. */
+static void end_late(struct generation *g)
+{
+    if (g->leave_by == 0 || now_s() < g->leave_by) {
+        return;
+    }
+    g->leave_by = now_s() + END_MAX;
+    for (unsigned i = 0; i < g->count; i++) {
+        const struct role *r = &g->roles[i];
+        if (r->pid != 0 && (g->stage == STAGE_ENDING || r->kind >= ROLE_FRONT)) {
+            log_error("a %s (process %d) that was to finish hangs: it is killed", role_name(r), (int)r->pid);
+            kill(r->pid, SIGKILL);
+        }
+    }
+}
+
 static void advance_old(struct parent *p)
 {
     for (struct generation **at = &p->old; *at != NULL;) {
         struct generation *g = *at;
+        end_late(g);
         if (g->stage == STAGE_LEAVING && running(g, true) == 0) {
             g->stage = STAGE_ENDING;
+            g->leave_by = now_s() + g->conf->drain_timeout + END_MAX; /* the courier's time */
             tell(g, ROLE_SIGNER, SIGTERM);
             tell(g, ROLE_COURIER, SIGTERM);
             wake_courier(p->current);

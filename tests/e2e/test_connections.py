@@ -5,13 +5,12 @@ import pathlib
 import re
 import resource
 import socket
-import struct
 import subprocess
 import time
 
 import pytest
 
-from bridge import PATIENCE, ROOT, WRAPPER, Bridge, free_port
+from bridge import PATIENCE, WRAPPER, Bridge, Clock, free_port
 from rawhttp import exchange, metrics
 
 MANY, SECURE = 10_000, 500
@@ -184,13 +183,9 @@ def test_nothing_of_a_visitor_who_left_stays_in_memory(path, more, size, length)
 
 
 def test_the_secret_of_an_old_session_is_wiped_though_nobody_comes(tmp_path):
-    library, clock, keys = tmp_path / "clock.so", tmp_path / "clock", tmp_path / "keys"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library, ROOT / "tests/tools/clock.c"], check=True)
-    clock.write_bytes(struct.pack("q", 0))
+    keys = tmp_path / "keys"
     with Bridge({"bridge": {"fronts": 1}}, start=False) as b:
-        usual = b.environment()
-        b.environment = lambda: usual | {"LD_PRELOAD": str(library), "CLOCK_FILE": str(clock),
-                                         "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        clock = Clock(b)
         b.start()
         context = b.context()
         context.keylog_filename = keys  # NSS's format: CLIENT_RANDOM, the random bytes, the master secret
@@ -208,7 +203,7 @@ def test_the_secret_of_an_old_session_is_wiped_though_nobody_comes(tmp_path):
             assert c.session_reused
             post(c)
         assert kept()
-        clock.write_bytes(struct.pack("q", 3600))
+        clock.set_ahead(3600)
         socket.create_connection(("127.0.0.1", b.port)).close()  # anything that happens, in place of a minute's wait
         b.wait_until(lambda: kept() == [], "the end of the session")
 

@@ -177,6 +177,32 @@ def test_a_role_that_dies_again_and_again_is_started_ever_more_slowly():
         b.mails(1)
 
 
+@pytest.mark.parametrize("role", ["front", "courier"])
+@pytest.mark.parametrize("leave", [signal.SIGHUP, signal.SIGTERM], ids=["reload", "end"])
+def test_a_role_that_hangs_keeps_neither_an_old_set_nor_the_way_out(role, leave):
+    with Bridge({"bridge": {"fronts": 1, "drain_timeout": "30s"}}, start=False) as b:
+        clock = harness.Clock(b)
+        b.start()
+        (pid,) = b.named(role)
+        os.kill(pid, signal.SIGSTOP)
+        b.process.send_signal(leave)
+        if leave == signal.SIGHUP:
+            b.wait_for_log("reloaded:")
+        time.sleep(1)
+        assert pid in b.roles()
+        for ahead in range(60, 601, 60):  # past the time of its fronts, and then of its courier
+            clock.set_ahead(ahead)
+            time.sleep(0.2)
+            b.process.send_signal(signal.SIGCHLD)  # so that the parent looks at once
+        b.wait_until(lambda: pid not in b.roles(), "the end of it", 20 + PATIENCE)
+        assert f"a {role} (process {pid}) that was to finish hangs: it is killed" in b.log()
+        if leave == signal.SIGHUP:
+            assert b.post([("name", "Ada")])[0] == 200
+        else:
+            assert b.process.wait(PATIENCE) == 0
+            b.process = None
+
+
 def test_all_roles_end_when_the_parent_is_killed():
     b = Bridge()
     try:

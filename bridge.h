@@ -1947,7 +1947,7 @@ void state_release(struct state *st, int64_t now);
 
 struct spool {
     int root, tmp, queue, held; /* directories, open for as long as the spool */
-    bool no_group;              /* syncfs(2) cannot be relied on there */
+    bool groups;                /* syncfs(2) can be relied on there */
 };
 
 struct draft {        /* a message being written */

@@ -165,6 +165,21 @@ static bool open_below(struct spool *s, const char *path, char *why, size_t why_
     return true;
 }
 
+/* Where syncfs(2) is as good as fsync(2): it waits for the disk and tells of every write that failed. Others may
+ * not: FUSE does not ask whoever has the data, overlayfs does not pass on what failed below, CIFS does not have the server
+ * flush. */
+static bool has_groups(int root)
+{
+    static const unsigned long known[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                          F2FS_SUPER_MAGIC, TMPFS_MAGIC};
+    struct statfs fs;
+    bool found = false;
+    for (size_t i = 0; i < COUNT(known) && fstatfs(root, &fs) == 0; i++) {
+        found = found || (unsigned long)fs.f_type == known[i];
+    }
+    return found;
+}
+
 bool spool_open(struct spool *s, const char *path, char *why, size_t why_size)
 {
     *s = (struct spool){.root = -1, .tmp = -1, .queue = -1, .held = -1};
@@ -186,8 +201,7 @@ bool spool_open(struct spool *s, const char *path, char *why, size_t why_size)
         text_fmt(why, why_size, "spool %s/wake: cannot make this FIFO: %s", path, strerror(errno));
         ok = false;
     }
-    struct statfs fs; /* FUSE answers syncfs(2) without asking whoever has the data */
-    s->no_group = ok && fstatfs(s->root, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+    s->groups = ok && has_groups(s->root);
     /* Whether or not they are new: the run that made them may have died before it synced. */
     if (ok && (fsync(s->root) != 0 || !spool_sync_name(path))) {
         text_fmt(why, why_size, "spool %s: cannot sync: %s", path, strerror(errno));
@@ -459,7 +473,7 @@ static void sync_files(struct spool *s, struct draft *const *drafts, size_t n)
     for (size_t i = 0; i < n; i++) {
         good += flush(drafts[i]) ? 1 : 0;
     }
-    if (good >= SYNCFS_FROM && !s->no_group) {
+    if (good >= SYNCFS_FROM && s->groups) {
         stats_add(STAT_COMMIT_SYNCS, 1);
         if (syncfs(s->tmp) == 0) {
             return;

@@ -179,6 +179,16 @@ def test_a_sync_of_many_that_fails_refuses_none_whose_own_sync_works():
         f.check_recovers()
 
 
+def test_each_submission_has_a_flush_of_its_own_where_the_file_system_has_none_for_all():
+    """overlayfs, the disk of a container, does not tell of writes that failed below it."""
+    with mounted("overlay", None) as place, Faulty(spool=place / "spool") as f:
+        f.warm()
+        before, group = f.metric("commit_syncs_total"), 32
+        assert f.ledger.post_together(f.bridge, group) == [200] * group
+        assert f.metric("commit_syncs_total") - before > group
+        f.check_recovers()
+
+
 @contextlib.contextmanager
 def mounted(kind, size, options="rw"):
     """A small file system of its own, mounted."""
@@ -187,6 +197,10 @@ def mounted(kind, size, options="rw"):
     place.mkdir()
     if kind == "tmpfs":
         run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", place)
+    elif kind == "overlay":
+        for name in ("lower", "upper", "work"):
+            (top / name).mkdir()
+        run("mount", "-t", "overlay", "-o", f"lowerdir={top}/lower,upperdir={top}/upper,workdir={top}/work", "overlay", place)
     else:
         run("truncate", "-s", size, top / "image")
         run("mkfs.ext4", "-q", top / "image")

@@ -3143,6 +3143,100 @@ void *spare_take(struct spares *all, size_t size);
  * known what was, or much; then it is given back. */
 void spare_give(struct spares *all, void *memory, size_t size, const struct iovec *written, size_t count);
 
+/* ---- stream.c: a peer's socket, with TLS or without ------------------------------------------ */
+
+enum {
+    STREAM_PAGE = 4096,
+    STREAM_IN =
+        (BR_SSL_BUFSIZE_INPUT + STREAM_PAGE - 1) / STREAM_PAGE * STREAM_PAGE, /* a record of full size */
+    STREAM_OUT = 5 * STREAM_PAGE,
+    STREAM_WIRE = STREAM_PAGE,
+    STREAM_SIZE = STREAM_IN + STREAM_OUT + STREAM_WIRE,
+    STREAM_IN_USUAL = STREAM_PAGE,      /* what most requests write of it */
+    STREAM_OUT_USUAL = 3 * STREAM_PAGE, /* and most certificates and pages */
+};
+
+struct stream {
+    int fd;
+    bool secure;                     /* with TLS */
+    bool readable, writable;         /* as far as epoll and the last call tell */
+    bool ended;                      /* epoll has told of the end, which is to be read */
+    bool hung_up;                    /* the peer sends no more */
+    bool finished;                   /* FIN was sent */
+    bool dead;                       /* nothing can be moved any more */
+    bool large;                      /* more of in or out was written than by most */
+    unsigned char *in, *out;         /* the engine's buffers; without TLS plain ones, with */
+    size_t in_len, out_pos, out_len; /* what they hold */
+    unsigned char *wire;             /* received, and not yet asked for by the engine */
+    size_t wire_at, wire_len;
+    br_ssl_server_context tls;
+};
+
+/* s is zero; memory has STREAM_SIZE bytes, whole pages, and both outlive the use. policy: NULL for one without TLS. fd
+ * stays the caller's. false: no randomness. */
+bool stream_open(struct stream *s, int fd, unsigned char *memory, struct tls_policy *policy,
+                 struct tls_cache *cache);
+/* What epoll told: events of epoll_wait(2). */
+void stream_event(struct stream *s, uint32_t events);
+/* Clear text that has arrived, or NULL. */
+unsigned char *stream_in(struct stream *s, size_t *len);
+void stream_in_done(struct stream *s, size_t len);
+/* Room for clear text that is to leave, or NULL if there is none now. */
+unsigned char *stream_out(struct stream *s, size_t *len);
+/* len bytes of it are written, the last before end. flush: they are not to wait for more. */
+void stream_out_done(struct stream *s, const unsigned char *end, size_t len, bool flush);
+/* These move what one call can move, and return whether it was anything. handshake: no clear text has left yet. */
+bool stream_send(struct stream *s, bool handshake);
+bool stream_receive(struct stream *s);
+/* Reads without taking, of one that has not received yet. Bytes, or what is not positive: nothing now, or dead. */
+ssize_t stream_peek(struct stream *s, void *bytes, size_t size);
+bool stream_all_sent(const struct stream *s);
+/* The handshake is over. */
+bool stream_secured(const struct stream *s);
+/* TLS was ended, by either side or by a fault. */
+bool stream_closed(const struct stream *s);
+/* Announces the end to the peer. */
+void stream_close(struct stream *s);
+/* After that: lets all leave, says FIN, and reads away what still comes, until the peer ends, too (dead). false: call
+ * again without waiting for an event. */
+bool stream_linger(struct stream *s);
+/* Gives back the pages of the buffers, if nothing is in them. */
+void stream_rest(struct stream *s);
+
+/* ---- channel.c: the ways from connections to http -------------------------------------------- */
+
+struct conn;
+
+/* Our end of a socketpair. It belongs to a connection while that has a request with http. */
+struct channel {
+    struct conn *owner;     /* NULL: it waits for the next */
+    struct http_link *link; /* NULL: http has ended it */
+    void (*goes_on)(struct conn *owner);
+    int fd;
+    bool readable, writable; /* as far as epoll and the last call tell */
+    bool ended;              /* epoll has told of the end, which is to be read */
+    bool watches_room;       /* epoll tells when a send can go on */
+    struct channel *next;    /* of those that wait */
+};
+
+struct channels {          /* that wait for a request; starts as zeros */
+    struct channel *first; /* the last used */
+    unsigned count, least; /* how many; and how many at the least since channel_trim() */
+};
+
+/* goes_on is called, with the owner, when http has answered its request or ended the channel. NULL: no memory or no
+ * descriptors. */
+struct channel *channel_open(struct http *http, void (*goes_on)(struct conn *owner));
+void channel_close(struct channel *h);
+/* What epoll told: events of epoll_wait(2). Returns the owner, or NULL. */
+struct conn *channel_event(struct channel *h, uint32_t events);
+/* One that waits and was not ended meanwhile, or NULL. */
+struct channel *channel_take(struct channels *all);
+/* The owner's request is answered. Closes what cannot serve another. */
+void channel_give(struct channels *all, struct channel *h);
+/* Closes those that nobody has needed since the last call. Returns how many. */
+unsigned channel_trim(struct channels *all);
+
 /* ---- conn.c: one connection of the front: TLS, gate, HTTP ------------------------------------ */
 
 enum conn_kind {
@@ -3166,16 +3260,6 @@ enum phase {
     PHASE_COUNT
 };
 
-/* The way to http and back: our end of a socketpair. It belongs to a connection while that has a request with http. */
-struct channel {
-    struct conn *owner;     /* NULL: it waits for the next */
-    struct http_link *link; /* NULL: http has ended it */
-    int fd;
-    bool readable, writable;  /* as far as epoll and the last call tell */
-    bool watches_room, ended; /* as those of a connection */
-    struct channel *next;     /* of those that wait */
-};
-
 struct conn_env { /* what all connections of a front share */
     const struct conf *conf;
     struct http *http;
@@ -3187,46 +3271,34 @@ struct conn_env { /* what all connections of a front share */
     int epoll;
     int acme;
     bool draining;
-    bool passed;                           /* something was given to http since its last run */
-    struct conn *current;                  /* being pumped */
-    struct conn *ready;                    /* have something to do */
-    struct spares spares;                  /* their memory */
-    struct channel *channels;              /* that wait for a request, the last used first */
-    unsigned channel_count, channel_least; /* how many; and how many at the least since conn_trim() */
+    bool passed;          /* something was given to http since its last run */
+    struct conn *current; /* being pumped */
+    struct conn *ready;   /* have something to do */
+    struct spares spares; /* their memory */
+    struct channels channels;
 };
 
 struct conn {
     struct conn_env *env;
     enum conn_kind kind;
-    int fd;
+    struct stream stream; /* its dead: to be freed by the loop */
     struct channel *http; /* NULL: none */
     struct gate gate;
     struct visitor visitor;
     struct sockaddr_storage counted; /* for whom it counts with peers; AF_UNSPEC: for nobody alone */
     bool awaits_proxy;               /* no byte of TLS before the PROXY header */
     enum phase phase;
-    unsigned entered;        /* phases so far: the same one again is a new one */
-    bool readable, writable; /* as far as epoll and the last call tell */
-    bool watches_room;       /* epoll tells when a send can go on */
-    bool ended;              /* epoll has told of the end of the stream, which is to be read */
-    bool hung_up;            /* the peer sends no more */
-    bool busy;               /* a request is with http and not yet answered */
-    bool discard;            /* what else the peer sends is of no interest */
-    bool closing, shut;      /* the last answer is on its way; and after it the end was announced */
-    bool finished;           /* FIN was sent */
-    bool dead;               /* to be freed by the loop */
-    bool large;              /* more of in or out was written than by most */
+    unsigned entered;   /* phases so far: the same one again is a new one */
+    bool watches_room;  /* epoll tells when a send can go on */
+    bool busy;          /* a request is with http and not yet answered */
+    bool discard;       /* what else the peer sends is of no interest */
+    bool closing, shut; /* the last answer is on its way; and after it the end was announced */
     bool full_handshake;
     bool queued;          /* in env->ready */
     struct iovec runs[2]; /* what the gate let through and http has not taken yet: a head, of a body */
     size_t run_taken;     /* bytes of clear text that they are */
     struct buf reply;     /* an answer of our own, not http's */
     size_t reply_sent;
-    unsigned char *in, *out;         /* the engine's buffers; without TLS plain ones, with */
-    size_t in_len, out_pos, out_len; /* what they hold */
-    unsigned char *wire;             /* received, and not yet asked for by the engine */
-    size_t wire_at, wire_len;
-    br_ssl_server_context tls;
 
     /* The loop's: */
     enum phase listed;
@@ -3247,16 +3319,12 @@ bool conn_room(const struct conn_env *env, enum conn_kind kind, const struct soc
 void conn_free(struct conn *c);
 /* Puts it on env->ready, once. */
 void conn_ready(struct conn *c);
-/* Moves what can be moved without waiting; afterwards phase and dead say how it stands. */
+/* Moves what can be moved without waiting; afterwards phase and stream.dead say how it stands. */
 void conn_pump(struct conn *c);
 /* The deadline of its phase has passed. */
 void conn_expire(struct conn *c);
 /* The process is to end: says goodbye where none has come for a while. */
 void conn_drain(struct conn *c);
-/* What epoll told of a channel: events of epoll_wait(2). */
-void conn_channel_event(struct channel *h, uint32_t events);
-/* Closes the channels that nobody has needed since the last call. Returns how many. */
-unsigned conn_trim(struct conn_env *env);
 
 /* ---- serve.c: the front, an event loop ------------------------------------------------------- */
 

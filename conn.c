@@ -1,34 +1,22 @@
 /* One connection of the front.
  *
- *     peer <- socket -> BearSSL engine <- clear text -> gate -> socketpair <-> libmicrohttpd
+ *     peer <- stream -> clear text <- gate -> channel <-> libmicrohttpd
  *
- * What to wait for follows from the state of the engine and of the pieces around it; output is moved before
- * input, so that a peer that does not read is not read from either. Readiness is edge-triggered: a flag says
- * that a call may succeed, and the call that would block takes it back. */
+ * What to wait for follows from the state of the stream and of the pieces around it; output is moved before
+ * input, so that a peer that does not read is not read from either. */
 
 #include "bridge.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    PAGE = 4096,
-    CONN_SIZE = (sizeof(struct conn) + PAGE - 1) / PAGE * PAGE,
-    IN_SIZE = (BR_SSL_BUFSIZE_INPUT + PAGE - 1) / PAGE * PAGE, /* a peer may send records of full size */
-    OUT_RECORD =
-        16384 + 85, /* a page of ours in one record; what a small one leaves untouched is no memory */
-    OUT_SIZE = (OUT_RECORD + PAGE - 1) / PAGE * PAGE,
-    WIRE_SIZE = PAGE,
-    IN_USUAL = PAGE,      /* what most requests write of it */
-    OUT_USUAL = 3 * PAGE, /* and most certificates and pages */
-    CHANNELS_MAX = 256,   /* that wait for a request */
-    REGION = CONN_SIZE + IN_SIZE + OUT_SIZE + WIRE_SIZE,
+    CONN_SIZE = (sizeof(struct conn) + STREAM_PAGE - 1) / STREAM_PAGE * STREAM_PAGE,
+    REGION = CONN_SIZE + STREAM_SIZE,
     REPLY_MAX = 1 << 20,
     ROUNDS = 64, /* of pumping before others have their turn */
 };
@@ -79,7 +67,7 @@ static void watch_room(struct conn *c, int fd, uintptr_t what, bool *watches)
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = what};
     if (!*watches) {
         *watches = true;
-        c->dead = epoll_ctl(c->env->epoll, EPOLL_CTL_MOD, fd, &e) != 0 || c->dead;
+        c->stream.dead = epoll_ctl(c->env->epoll, EPOLL_CTL_MOD, fd, &e) != 0 || c->stream.dead;
     }
 }
 
@@ -96,23 +84,15 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
     c->awaits_proxy = kind == CONN_PROXIED;
     c->counted = is_proxy(kind) ? nobody : *addr;
     peers_enter(env->peers, env->front, &c->counted);
-    c->fd = fd;
-    c->in = region + CONN_SIZE;
-    c->out = c->in + IN_SIZE;
-    c->wire = c->out + OUT_SIZE;
-    c->writable = true;
     visitor_name(&c->visitor, addr);
     /* Whose body is too large hears so from http, which knows the form, its sites, and what the visitor reads. */
     bool judged = c->kind == CONN_FORMS || c->kind == CONN_PLAIN;
     gate_init(&c->gate, env->conf->max_head, judged ? body_length_max : env->conf->max_body);
     buf_init(&c->reply, REPLY_MAX);
-    c->phase = PHASE_IDLE;
-    if (c->kind == CONN_FORMS) {
-        c->phase = PHASE_HANDSHAKE;
-        tls_server(&c->tls, &env->policy, env->cache);
-        br_ssl_engine_set_buffers_bidi(&c->tls.eng, c->in, BR_SSL_BUFSIZE_INPUT, c->out, OUT_RECORD);
-    }
-    if ((c->kind == CONN_FORMS && !tls_server_start(&c->tls)) || !watch(c, fd, (uintptr_t)c)) {
+    bool secure = c->kind == CONN_FORMS;
+    c->phase = secure ? PHASE_HANDSHAKE : PHASE_IDLE;
+    if (!stream_open(&c->stream, fd, region + CONN_SIZE, secure ? &env->policy : NULL, env->cache) ||
+        !watch(c, fd, (uintptr_t)c)) {
         conn_free(c);
         return NULL;
     }
@@ -122,15 +102,6 @@ struct conn *conn_new(struct conn_env *env, enum conn_kind kind, int fd, const s
 static void forget_runs(struct conn *c)
 {
     c->runs[0].iov_len = c->runs[1].iov_len = 0;
-}
-
-static void channel_close(struct channel *h)
-{
-    if (h->link != NULL) {
-        http_forget(h->link);
-    }
-    close(h->fd);
-    free(h);
 }
 
 static void leave_http(struct conn *c)
@@ -149,10 +120,11 @@ void conn_free(struct conn *c)
     leave_http(c);
     gate_free(&c->gate);
     buf_free(&c->reply);
-    close(c->fd);
+    close(c->stream.fd);
+    const struct stream *t = &c->stream;
     const struct iovec written[] = {
-        {c->in, IN_USUAL}, {c->out, OUT_USUAL}, {c->wire, WIRE_SIZE}, {c, CONN_SIZE}};
-    spare_give(&c->env->spares, c, REGION, c->large ? NULL : written, COUNT(written));
+        {t->in, STREAM_IN_USUAL}, {t->out, STREAM_OUT_USUAL}, {t->wire, STREAM_WIRE}, {c, CONN_SIZE}};
+    spare_give(&c->env->spares, c, REGION, t->large ? NULL : written, COUNT(written));
 }
 
 void conn_ready(struct conn *c)
@@ -192,142 +164,15 @@ static void refuse(struct conn *c, unsigned status, const char *why)
     begin_close(c);
 }
 
-static void wrote_in(struct conn *c, const unsigned char *end)
-{
-    c->large = c->large || end > c->in + IN_USUAL;
-}
-
-static void wrote_out(struct conn *c, const unsigned char *end)
-{
-    c->large = c->large || end > c->out + OUT_USUAL;
-}
-
-/* ---- clear text and the wire ----------------------------------------------------------------- */
-
-static unsigned state(const struct conn *c)
-{
-    return br_ssl_engine_current_state(&c->tls.eng);
-}
-
-/* Clear text that has arrived, NULL if there is none. */
-static unsigned char *clear_in(struct conn *c, size_t *len)
-{
-    if (c->kind == CONN_FORMS) {
-        return br_ssl_engine_recvapp_buf(&c->tls.eng, len);
-    }
-    *len = c->in_len;
-    return c->in_len > 0 ? c->in : NULL;
-}
-
-static void clear_in_done(struct conn *c, size_t len)
-{
-    if (c->kind == CONN_FORMS) {
-        br_ssl_engine_recvapp_ack(&c->tls.eng, len);
-        return;
-    }
-    memmove(c->in, c->in + len, c->in_len - len);
-    c->in_len -= len;
-}
-
-/* Room for clear text that is to leave, NULL if there is none now. */
-static unsigned char *clear_out(struct conn *c, size_t *len)
-{
-    if (c->kind == CONN_FORMS) {
-        return br_ssl_engine_sendapp_buf(&c->tls.eng, len);
-    }
-    *len = OUT_SIZE - c->out_len;
-    return *len > 0 ? c->out + c->out_len : NULL;
-}
-
-static void clear_out_done(struct conn *c, size_t len, bool flush)
-{
-    if (c->kind == CONN_FORMS) {
-        br_ssl_engine_sendapp_ack(&c->tls.eng, len);
-        if (flush) {
-            br_ssl_engine_flush(&c->tls.eng, 0);
-        }
-        return;
-    }
-    c->out_len += len;
-}
-
-static unsigned char *wire_out(struct conn *c, size_t *len)
-{
-    if (c->kind == CONN_FORMS) {
-        return br_ssl_engine_sendrec_buf(&c->tls.eng, len);
-    }
-    *len = c->out_len - c->out_pos;
-    return *len > 0 ? c->out + c->out_pos : NULL;
-}
-
-static void wire_out_done(struct conn *c, size_t len)
-{
-    if (c->kind == CONN_FORMS) {
-        br_ssl_engine_sendrec_ack(&c->tls.eng, len);
-        return;
-    }
-    c->out_pos += len;
-    if (c->out_pos == c->out_len) {
-        c->out_pos = c->out_len = 0;
-    }
-}
-
-static unsigned char *wire_in(struct conn *c, size_t *len)
-{
-    if (c->kind == CONN_FORMS) {
-        return br_ssl_engine_recvrec_buf(&c->tls.eng, len);
-    }
-    *len = IN_SIZE - c->in_len;
-    return *len > 0 ? c->in + c->in_len : NULL;
-}
-
-static void wire_in_done(struct conn *c, size_t len)
-{
-    if (c->kind == CONN_FORMS) {
-        br_ssl_engine_recvrec_ack(&c->tls.eng, len);
-    } else {
-        c->in_len += len;
-    }
-}
-
-/* One call that may not block: bytes moved, 0 at the end of the stream, -1 if it would block or failed
- * (dead). */
-static ssize_t move(struct conn *c, ssize_t n, bool *flag)
-{
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        *flag = errno == EINTR;
-    } else if (n < 0) {
-        c->dead = true;
-    }
-    return n;
-}
-
-/* A record of ours that another follows at once: a ChangeCipherSpec, the ServerHello of a resumed session. The kernel
- * is to send both together. */
-static bool goes_on(const unsigned char *record, size_t len)
-{
-    enum { CHANGE_CIPHER_SPEC = 20, HANDSHAKE = 22, SERVER_HELLO = 2 }; /* RFC 5246 §6.2.1, §7.4 */
-    return (len == 6 && record[0] == CHANGE_CIPHER_SPEC) ||
-           (len > 9 && record[0] == HANDSHAKE && record[5] == SERVER_HELLO &&
-            len - 9 == ((size_t)record[6] << 16 | (size_t)record[7] << 8 | record[8]));
-}
+/* ---- the peer -------------------------------------------------------------------------------- */
 
 static bool send_wire(struct conn *c)
 {
-    size_t len;
-    const unsigned char *bytes = c->writable ? wire_out(c, &len) : NULL;
-    if (bytes == NULL) {
-        return false;
+    bool moved = stream_send(&c->stream, c->phase == PHASE_HANDSHAKE);
+    if (!c->stream.writable) {
+        watch_room(c, c->stream.fd, (uintptr_t)c, &c->watches_room);
     }
-    wrote_out(c, bytes + len);
-    int more = c->phase == PHASE_HANDSHAKE && goes_on(bytes, len) ? MSG_MORE : 0;
-    ssize_t n = move(c, send(c->fd, bytes, len, MSG_NOSIGNAL | more), &c->writable);
-    if (n > 0) {
-        wire_out_done(c, (size_t)n);
-    } else if (!c->writable) {
-        watch_room(c, c->fd, (uintptr_t)c, &c->watches_room);
-    }
-    return n > 0;
+    return moved;
 }
 
 static int64_t complained; /* of a proxy */
@@ -338,7 +183,7 @@ static bool no_proxy(struct conn *c, const char *why)
     stats_add(STAT_CONNECTIONS_NO_PROXY, 1);
     log_seldom(&complained, "closed a connection of the proxy %s: its PROXY header is wrong: %s",
                c->visitor.text, why);
-    c->dead = true;
+    c->stream.dead = true;
     return false;
 }
 
@@ -347,191 +192,60 @@ static bool read_proxy(struct conn *c)
 {
     unsigned char bytes[PROXY_MAX];
     struct proxy p;
-    if (!c->readable) {
-        return false;
-    }
-    ssize_t n = move(c, recv(c->fd, bytes, sizeof bytes, MSG_PEEK), &c->readable);
-    if (n <= 0) {
-        c->dead = c->dead || n == 0; /* a proxy that looks whether we are there says nothing */
+    struct stream *t = &c->stream;
+    ssize_t n = t->readable ? stream_peek(t, bytes, sizeof bytes) : -1;
+    if (n <= 0) { /* a proxy that looks whether we are there says nothing */
         return false;
     }
     switch (proxy_read(&p, bytes, (size_t)n)) {
     case PROXY_MORE: /* epoll tells when more has come */
-        c->readable = false;
-        c->dead = c->ended;
+        t->readable = false;
+        t->dead = t->ended;
         return false;
     case PROXY_WRONG: return no_proxy(c, p.why);
     default: break;
     }
-    if (recv(c->fd, bytes, p.len, 0) != (ssize_t)p.len) {
+    if (recv(t->fd, bytes, p.len, 0) != (ssize_t)p.len) {
         return no_proxy(c, "it went away");
     }
     c->awaits_proxy = false;
     if (p.visitor.ss_family != AF_UNSPEC) {
         visitor_passed_on(&c->visitor, &p.visitor);
-        c->dead = !count_for(c, &p.visitor);
+        t->dead = !count_for(c, &p.visitor);
     }
-    return !c->dead;
+    return !t->dead;
 }
 
-/* Less than was asked for is all there was, and more would be a new edge (epoll(7)); but for the end of the stream,
- * which may have been part of the edge that brought this. */
-static ssize_t receive(struct conn *c, unsigned char *room, size_t len)
-{
-    ssize_t n = move(c, recv(c->fd, room, len, 0), &c->readable);
-    if (n == 0) {
-        c->hung_up = true;
-    }
-    if (n >= 0 && (size_t)n < len && (n == 0 || !c->ended)) {
-        c->readable = false;
-    }
-    return n;
-}
-
-/* The engine asks for the five bytes of a record's header and then for the record: what is small comes by way of wire,
- * a request in one call instead of three. */
 static bool receive_wire(struct conn *c)
 {
-    size_t len;
-    if (c->awaits_proxy) {
-        return read_proxy(c);
-    }
-    unsigned char *room = c->shut ? NULL : wire_in(c, &len);
-    if (room == NULL || (c->wire_len == 0 && !c->readable)) {
-        return false;
-    }
-    ssize_t n = 0;
-    if (c->wire_len > 0) {
-        n = (ssize_t)(len < c->wire_len ? len : c->wire_len);
-        memcpy(room, c->wire + c->wire_at, (size_t)n);
-        c->wire_at += (size_t)n;
-        c->wire_len -= (size_t)n;
-    } else if (len >= WIRE_SIZE) {
-        n = receive(c, room, len);
-    } else {
-        n = receive(c, c->wire, WIRE_SIZE);
-        c->wire_at = 0;
-        c->wire_len = n > 0 ? (size_t)n : 0;
-        return n > 0;
-    }
-    if (n > 0) {
-        wrote_in(c, room + n);
-        wire_in_done(c, (size_t)n);
-    }
-    return n > 0;
+    return c->awaits_proxy ? read_proxy(c) : !c->shut && stream_receive(&c->stream);
 }
 
 /* ---- between the gate and http --------------------------------------------------------------- */
 
-static void owner_goes_on(struct channel *h)
+static void goes_on(struct conn *c)
 {
-    h->readable = true; /* epoll will say so only at its next turn */
-    if (h->owner != NULL) {
-        h->owner->busy = false;
-        conn_ready(h->owner);
-    }
+    c->busy = false;
+    conn_ready(c);
 }
 
-static void on_answered(void *arg)
+static struct channel *new_channel(struct conn *c)
 {
-    owner_goes_on(arg);
-}
-
-static void on_ended(void *arg)
-{
-    struct channel *h = arg;
-    h->link = NULL;
-    owner_goes_on(h); /* the end of the stream is to be read */
-}
-
-void conn_channel_event(struct channel *h, uint32_t events)
-{
-    h->readable = h->readable || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    h->writable = h->writable || (events & (EPOLLOUT | EPOLLERR)) != 0;
-    h->ended = h->ended || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    if (h->owner != NULL) {
-        conn_ready(h->owner);
-    }
-}
-
-static struct channel *channel_open(struct conn *c)
-{
-    int pair[2];
-    struct channel *h = calloc(1, sizeof *h);
-    if (h == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-        free(h);
-        return NULL;
-    }
-    h->fd = pair[0];
-    h->writable = true;
-    h->link = http_add(c->env->http, pair[1], on_answered, on_ended, h);
-    if (h->link == NULL || !watch(c, h->fd, (uintptr_t)h | CONN_CHANNEL)) {
+    struct channel *h = channel_open(c->env->http, goes_on);
+    if (h != NULL && !watch(c, h->fd, (uintptr_t)h | CONN_CHANNEL)) {
         channel_close(h);
         return NULL;
     }
     return h;
-}
-
-/* One that waits and was not ended meanwhile, or NULL. */
-static struct channel *channel_take(struct conn_env *env)
-{
-    struct channel *h;
-    while ((h = env->channels) != NULL) {
-        env->channels = h->next;
-        env->channel_count--;
-        if (h->link != NULL && !h->ended) {
-            break;
-        }
-        channel_close(h);
-    }
-    if (env->channel_count < env->channel_least) {
-        env->channel_least = env->channel_count;
-    }
-    return h;
-}
-
-/* A connection that never asks costs no parser, and one that is answered none any more: the next request, whoever's it
- * is, finds it still warm. */
-static void release_http(struct conn *c)
-{
-    struct channel *h = c->http;
-    struct conn_env *env = c->env;
-    if (h == NULL || h->link == NULL || h->ended || !http_clean(h->link) ||
-        env->channel_count == CHANNELS_MAX) {
-        leave_http(c);
-        return;
-    }
-    c->http = NULL;
-    h->owner = NULL;
-    h->next = env->channels;
-    env->channels = h;
-    env->channel_count++;
-}
-
-unsigned conn_trim(struct conn_env *env)
-{
-    unsigned count = env->channel_least;
-    struct channel **end = &env->channels; /* those that were not used for longest are the last */
-    for (unsigned i = count; i < env->channel_count; i++) {
-        end = &(*end)->next;
-    }
-    for (struct channel *h = *end, *next; h != NULL; h = next) {
-        next = h->next;
-        channel_close(h);
-    }
-    *end = NULL;
-    env->channel_count -= count;
-    env->channel_least = env->channel_count;
-    return count;
 }
 
 static bool join_http(struct conn *c)
 {
     if (c->http == NULL) {
-        c->http = channel_take(c->env);
+        c->http = channel_take(&c->env->channels);
     }
     if (c->http == NULL) {
-        c->http = channel_open(c);
+        c->http = new_channel(c);
     }
     if (c->http == NULL) {
         return false;
@@ -640,12 +354,12 @@ static size_t pass_over(struct conn *c, unsigned char *in, size_t len)
 static bool next_runs(struct conn *c)
 {
     size_t len;
-    unsigned char *in = clear_in(c, &len);
+    unsigned char *in = stream_in(&c->stream, &len);
     if (in == NULL || len == 0) {
         return false;
     }
     if (c->discard) {
-        clear_in_done(c, pass_over(c, in, len));
+        stream_in_done(&c->stream, pass_over(c, in, len));
         return true;
     }
     bool head = c->gate.state == GATE_HEAD;
@@ -663,11 +377,11 @@ static bool next_runs(struct conn *c)
         }
         refuse(c, c->gate.status, c->gate.why);
     } else if (run->iov_len == 0) {
-        clear_in_done(c, c->run_taken);
+        stream_in_done(&c->stream, c->run_taken);
     } else if (head) {
         on_head(c);
         if (run->iov_len == 0) { /* it has its answer already */
-            clear_in_done(c, c->run_taken);
+            stream_in_done(&c->stream, c->run_taken);
         } else if (c->gate.state == GATE_BODY) {
             c->run_taken += feed_gate(c, &c->runs[1], in + c->run_taken, len - c->run_taken);
         }
@@ -714,7 +428,7 @@ static bool pass_on(struct conn *c)
     }
     runs_passed(c, (size_t)n);
     if (runs_left(c) == 0) {
-        clear_in_done(c, c->run_taken);
+        stream_in_done(&c->stream, c->run_taken);
         if (c->phase == PHASE_BODY && c->gate.state == GATE_HEAD) {
             end_body(c);
         }
@@ -730,7 +444,7 @@ static bool take_answer(struct conn *c)
     if (hears_later(c) || (c->reply_sent == c->reply.len && (h == NULL || !h->readable))) {
         return false;
     }
-    unsigned char *out = clear_out(c, &room);
+    unsigned char *out = stream_out(&c->stream, &room);
     if (out == NULL) {
         return false;
     }
@@ -738,16 +452,14 @@ static bool take_answer(struct conn *c)
         size_t left = c->reply.len - c->reply_sent;
         size_t n = left < room ? left : room;
         memcpy(out, c->reply.data + c->reply_sent, n);
-        wrote_out(c, out + n);
         c->reply_sent += n;
-        clear_out_done(c, n, c->reply_sent == c->reply.len);
+        stream_out_done(&c->stream, out + n, n, c->reply_sent == c->reply.len);
         return true;
     }
     ssize_t n = recv(h->fd, out, room, MSG_DONTWAIT);
     if (n > 0) {
-        wrote_out(c, out + n);
         h->readable = (size_t)n == room || h->ended || h->link == NULL; /* then the end is behind it */
-        clear_out_done(c, (size_t)n, true);
+        stream_out_done(&c->stream, out + n, (size_t)n, true);
         return true;
     }
     h->readable = false;
@@ -764,8 +476,8 @@ static bool take_answer(struct conn *c)
 static void on_secured(struct conn *c)
 {
     br_ssl_session_parameters session;
-    br_ssl_engine_get_session_parameters(&c->tls.eng, &session);
-    int curve = br_ssl_engine_get_ecdhe_curve(&c->tls.eng);
+    br_ssl_engine_get_session_parameters(&c->stream.tls.eng, &session);
+    int curve = br_ssl_engine_get_ecdhe_curve(&c->stream.tls.eng);
     visitor_secured(&c->visitor, tls_suite_name(session.cipher_suite),
                     curve == BR_EC_curve25519  ? "X25519"
                     : curve == BR_EC_secp256r1 ? "P-256"
@@ -777,49 +489,14 @@ static void on_secured(struct conn *c)
 
 static bool nothing_to_send(struct conn *c)
 {
-    size_t len;
     return c->reply_sent == c->reply.len && (c->http == NULL || !c->http->readable) &&
-           wire_out(c, &len) == NULL;
-}
-
-/* Announces the end, by close_notify and then by FIN. */
-static bool say_goodbye(struct conn *c)
-{
-    size_t len;
-    if (c->kind == CONN_FORMS && !c->shut && (state(c) & BR_SSL_CLOSED) == 0) {
-        if (clear_in(c, &len) != NULL) { /* br_ssl_engine_close() does not work with unread data */
-            clear_in_done(c, len);
-        }
-        br_ssl_engine_close(&c->tls.eng);
-    }
-    c->shut = true;
-    return true;
-}
-
-static void linger(struct conn *c)
-{
-    size_t len;
-    if (wire_out(c, &len) != NULL) {
-        return;
-    }
-    if (!c->finished) { /* a second time would change nothing and yet wake epoll, again and again */
-        c->finished = true;
-        shutdown(c->fd, SHUT_WR);
-    }
-    for (int round = 0; c->readable && !c->dead; round++) {
-        if (round == ROUNDS) {
-            conn_ready(c);
-            return;
-        }
-        c->dead = move(c, recv(c->fd, c->in, IN_USUAL, 0), &c->readable) == 0 || c->dead;
-    }
-    c->dead = c->dead || c->hung_up;
+           stream_all_sent(&c->stream);
 }
 
 /* What the last moves have led to. true: there may be more to move. */
 static bool advance(struct conn *c)
 {
-    if (c->kind == CONN_FORMS && !c->shut && (state(c) & BR_SSL_CLOSED) != 0) {
+    if (!c->shut && stream_closed(&c->stream)) {
         if (c->phase == PHASE_HANDSHAKE) {
             stats_add(STAT_HANDSHAKES_FAILED, 1);
         }
@@ -830,12 +507,15 @@ static bool advance(struct conn *c)
         c->shut = true;
         return true;
     }
-    if (c->phase == PHASE_HANDSHAKE && (state(c) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP)) != 0) {
+    if (c->phase == PHASE_HANDSHAKE && stream_secured(&c->stream)) {
         on_secured(c);
         return true;
     }
     if (c->phase == PHASE_ANSWER && !c->busy && nothing_to_send(c)) {
-        release_http(c);
+        if (c->http != NULL) {
+            channel_give(&c->env->channels, c->http);
+            c->http = NULL;
+        }
         if (c->gate.last || c->env->draining) {
             begin_close(c);
         } else {
@@ -846,11 +526,13 @@ static bool advance(struct conn *c)
         }
         return true;
     }
-    if (c->closing && !c->shut && nothing_to_send(c)) {
-        return say_goodbye(c);
+    if (c->closing && !c->shut && nothing_to_send(c)) { /* by close_notify and then by FIN */
+        stream_close(&c->stream);
+        c->shut = true;
+        return true;
     }
-    if (c->hung_up && !c->closing) { /* no close_notify, no more bytes: cut off */
-        c->dead = true;
+    if (c->stream.hung_up && !c->closing) { /* no close_notify, no more bytes: cut off */
+        c->stream.dead = true;
     }
     return false;
 }
@@ -859,32 +541,18 @@ void conn_pump(struct conn *c)
 {
     c->env->current = c;
     int round = 0;
-    for (bool moved = true; moved && !c->dead && round < ROUNDS; round++) {
+    for (bool moved = true; moved && !c->stream.dead && round < ROUNDS; round++) {
         moved = send_wire(c);
         moved = take_answer(c) || moved;
-        moved = (!c->dead && pass_on(c)) || moved;
-        moved = (!c->dead && receive_wire(c)) || moved;
-        moved = (!c->dead && advance(c)) || moved;
+        moved = (!c->stream.dead && pass_on(c)) || moved;
+        moved = (!c->stream.dead && receive_wire(c)) || moved;
+        moved = (!c->stream.dead && advance(c)) || moved;
     }
-    if (c->shut && !c->dead) {
-        linger(c);
-    }
-    if (round == ROUNDS) {
+    bool lingered = !c->shut || c->stream.dead || stream_linger(&c->stream);
+    if (round == ROUNDS || !lingered) {
         conn_ready(c);
     }
     c->env->current = NULL;
-}
-
-/* Gives back the pages of the buffers; only between records, when the engine holds no byte of either. */
-static void rest(struct conn *c)
-{
-    size_t len;
-    unsigned char *fresh = c->kind == CONN_FORMS ? br_ssl_engine_recvrec_buf(&c->tls.eng, &len) : NULL;
-    if (fresh != NULL && len == 5 && wire_out(c, &len) == NULL) { /* 5: awaits the header of a record */
-        madvise(c->in, IN_SIZE, MADV_DONTNEED);
-        madvise(c->out, OUT_SIZE + (c->wire_len == 0 ? WIRE_SIZE : 0), MADV_DONTNEED);
-    }
-    enter(c, PHASE_RESTING);
 }
 
 void conn_expire(struct conn *c)
@@ -892,7 +560,8 @@ void conn_expire(struct conn *c)
     switch (c->phase) {
     case PHASE_IDLE:
         if (!c->env->draining) {
-            rest(c);
+            stream_rest(&c->stream);
+            enter(c, PHASE_RESTING);
             return;
         }
         /* fall through */
@@ -902,7 +571,7 @@ void conn_expire(struct conn *c)
     case PHASE_BODY:
         stats_add(STAT_TIMEOUTS, 1);
         if (c->phase == PHASE_BODY && !c->busy) { /* it was answered before it was complete */
-            c->dead = !hears_later(c);
+            c->stream.dead = !hears_later(c);
             enter(c, PHASE_LINGER);
             break;
         }
@@ -918,7 +587,7 @@ void conn_expire(struct conn *c)
     case PHASE_ANSWER:
         stats_add(STAT_TIMEOUTS, 1);
         /* fall through */
-    default: c->dead = true; break;
+    default: c->stream.dead = true; break;
     }
     conn_ready(c);
 }

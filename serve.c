@@ -103,7 +103,7 @@ static void expire(struct serve *s)
 static void trim(struct serve *s)
 {
     if (s->trim_at != 0 && s->now >= s->trim_at) {
-        if (conn_trim(&s->env) > 0) {
+        if (channel_trim(&s->env.channels) > 0) {
             http_run(s->env.http); /* which has its share of each */
             s->fewer = true;
         }
@@ -113,7 +113,7 @@ static void trim(struct serve *s)
         s->fewer = false;
         s->trim_at = 0;
     }
-    if (s->trim_at == 0 && (s->fewer || s->env.channels != NULL)) {
+    if (s->trim_at == 0 && (s->fewer || s->env.channels.first != NULL)) {
         s->trim_at = s->now + TRIM;
     }
 }
@@ -247,10 +247,10 @@ static void run_ready(struct serve *s)
         struct conn *c = turn;
         turn = c->next_ready;
         c->queued = false;
-        if (!c->dead) {
+        if (!c->stream.dead) {
             conn_pump(c);
         }
-        if (!c->dead) {
+        if (!c->stream.dead) {
             list_by_phase(s, c);
         } else if (!c->queued) {
             bury(s, c);
@@ -306,16 +306,16 @@ static void begin_drain(struct serve *s)
 
 static void on_conn_event(const struct epoll_event *e)
 {
+    struct conn *c;
     if ((e->data.u64 & CONN_CHANNEL) != 0) {
-        conn_channel_event((struct channel *)(uintptr_t)(e->data.u64 - CONN_CHANNEL), e->events);
-        return;
+        c = channel_event((struct channel *)(uintptr_t)(e->data.u64 - CONN_CHANNEL), e->events);
+    } else {
+        c = (struct conn *)(uintptr_t)e->data.u64;
+        stream_event(&c->stream, e->events);
     }
-    struct conn *c = (struct conn *)(uintptr_t)e->data.u64;
-    /* Trouble shows when it is read. */
-    c->readable = c->readable || (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    c->writable = c->writable || (e->events & (EPOLLOUT | EPOLLERR)) != 0;
-    c->ended = c->ended || (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    conn_ready(c);
+    if (c != NULL) {
+        conn_ready(c);
+    }
 }
 
 /* true: http has something to do. */
@@ -371,8 +371,8 @@ void serve_run(struct serve *s)
             bury(s, s->lists[p].first); /* wipes what they held */
         }
     }
-    s->env.channel_least = s->env.channel_count;
-    conn_trim(&s->env);
+    s->env.channels.least = s->env.channels.count;
+    channel_trim(&s->env.channels);
     http_stop(s->env.http);
     close(s->env.epoll);
     free(s->listeners);

@@ -447,6 +447,9 @@ void encode_header(struct buf *out, const char *name, const char *value);
 /* The same for unstructured UTF-8 text: RFC 2047 where it is not plain ASCII, or could be taken for an
  * encoded-word. */
 void encode_header_text(struct buf *out, const char *name, const char *text);
+/* A header field with one mailbox: the person's name, UTF-8 text as above, or NULL or "" for none, and the address, ASCII
+ * without a space. */
+void encode_header_mailbox(struct buf *out, const char *name, const char *person, const char *address);
 /* Appends `;`, a fold and a parameter to the header field that out ends with: `name="value"` if value, UTF-8,
  * is short and plain, else `name*=` or, for a long one, `name*0*=` and so on (RFC 2231). */
 void encode_parameter(struct buf *out, const char *name, const char *value);
@@ -527,16 +530,18 @@ void spamlist_find(const struct spamlist *l, const char *folded, size_t found[],
 enum { BODY_HTML = 1, BODY_JSON = 2, BODY_CSV = 4 }; /* an HTML alternative, fields.json, fields.csv */
 
 struct message {
-    const char *hostname; /* Message-ID domain and "by" of the Received line */
-    const char *form;     /* name of the form */
-    const char *ref;      /* receipt */
-    int64_t time;         /* seconds since 1970 */
-    const char *from;     /* an address of the config: checked there */
-    char *const *to;      /* likewise */
+    const char *hostname;  /* Message-ID domain and "by" of the Received line */
+    const char *form;      /* name of the form */
+    const char *ref;       /* receipt */
+    int64_t time;          /* seconds since 1970 */
+    const char *from;      /* an address of the config: checked there */
+    const char *from_name; /* whom mail programs say it is from, or NULL */
+    char *const *to;       /* likewise */
     size_t to_count;
-    const char *subject;    /* template, see mime_placeholder() */
-    const char *reply_to;   /* template or NULL; no header if the result is not one ASCII address */
-    unsigned body;          /* BODY_..., beside the text */
+    const char *subject; /* template, see mime_placeholder() */
+    const char
+        *reply_to; /* template, NAME <ADDRESS> or ADDRESS, or NULL; no header if that is not one in ASCII */
+    unsigned body; /* BODY_..., beside the text */
     const char *display;    /* lines of mime_display() to stand above the fields, or NULL */
     const char *peer;       /* the visitor's address as text, no port; or a word */
     const char *protocol;   /* "HTTPS" or, behind a proxy of ours, "HTTP" */
@@ -1560,6 +1565,7 @@ struct form_conf {
     char *from;
     char *subject;
     char *reply_to;      /* NULL: none */
+    char *from_name;     /* NULL: none */
     char **origins;      /* "https://host[:port]", lower case */
     size_t origin_count; /* 0: any */
     struct target *targets;
@@ -2337,6 +2343,8 @@ bool smtp_send(struct smtp *s, const char *from, struct recipient *recipients, s
                uint64_t size);
 /* Appends what protects the connection, what was verified, and what the host offers, for people. */
 void smtp_describe(const struct smtp *s, struct buf *out);
+/* The size of the largest message that the host takes, in bytes, as it says itself (RFC 1870); 0: it does not say. */
+uint64_t smtp_most(const struct smtp *s);
 /* QUIT where the connection still allows it, and frees. */
 void smtp_close(struct smtp *s);
 

@@ -20,8 +20,9 @@ enum {
     SOON = 14,      /* days before the end: of the TLS certificate, which is renewed by a program */
     SEAL_SOON = 30, /* of those for mail, which a person renews */
     SEAL_URGENT = 7,
-    ONLINE_WAIT = 30, /* seconds for each answer: a person is watching */
-    QUIET_WAIT = 120, /* seconds for all: the parent waits, which has a server to look after */
+    ONLINE_WAIT = 30,      /* seconds for each answer: a person is watching */
+    MAIL_REST = 16 * 1024, /* of a mail, beside its uploads */
+    QUIET_WAIT = 120,      /* seconds for all: the parent waits, which has a server to look after */
 };
 
 struct findings {
@@ -273,6 +274,38 @@ static void check_as_user(struct findings *f, const struct conf *c)
     }
 }
 
+/* Bytes of a mail with so many of uploads: base64 in lines of 76 with their ends, in S/MIME all of that again. */
+static uint64_t mail_size(uint64_t uploads, bool sealed)
+{
+    uint64_t size = uploads / 57 * 78 + MAIL_REST;
+    return sealed ? size / 57 * 78 : size;
+}
+
+/* Such a mail would be answered with success, and then be held. */
+static void check_sizes(struct findings *f, const struct conf *c, const struct target *t, uint64_t most)
+{
+    for (const struct form_conf *form = c->forms; form != NULL && most > 0; form = form->next) {
+        bool sealed = form->encrypt_count > 0, here = false;
+        for (size_t i = 0; i < form->target_count; i++) {
+            here = here || (form->targets[i].kind == t->kind && strcmp(form->targets[i].text, t->text) == 0);
+        }
+        if (!here || form->alert || mail_size(form->max_body, sealed) <= most) {
+            continue;
+        }
+        uint64_t fits = form->max_body;
+        while (fits > 1024 && mail_size(fits, sealed) > most) {
+            fits -= 1024;
+        }
+        remark(f, "warning",
+               "form %s: posts of max_body (%llu bytes) become mails of up to %llu, and %s takes %llu at "
+               "most: what is "
+               "larger would be held; set max_body of the form to %lluk",
+               form->name, (unsigned long long)form->max_body,
+               (unsigned long long)mail_size(form->max_body, sealed), t->text, (unsigned long long)most,
+               (unsigned long long)(fits / 1024));
+    }
+}
+
 /* The whole opening of a delivery; nothing is sent. */
 static void check_server(struct findings *f, const struct conf *c, const struct target *t)
 {
@@ -289,7 +322,21 @@ static void check_server(struct findings *f, const struct conf *c, const struct 
     const char *words = buf_text(&found);
     remark(f, "ok", "%s %s: %s", t->kind == TARGET_MAILHOST ? "mailhost" : "target", t->text,
            words != NULL ? words : "answers");
+    check_sizes(f, c, t, smtp_most(s));
     smtp_close(s);
+}
+
+/* Does an earlier form name it, too? */
+static bool was_named(const struct conf *c, const struct form_conf *until, const struct target *t)
+{
+    for (const struct form_conf *form = c->forms; form != until; form = form->next) {
+        for (size_t i = 0; i < form->target_count; i++) {
+            if (strcmp(form->targets[i].text, t->text) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static void check_servers(struct findings *f, const struct conf *c)
@@ -303,7 +350,7 @@ static void check_servers(struct findings *f, const struct conf *c)
     }
     for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
         for (size_t i = 0; i < form->target_count; i++) {
-            if (form->targets[i].kind == TARGET_LMTP) {
+            if (form->targets[i].kind == TARGET_LMTP && !was_named(c, form, &form->targets[i])) {
                 check_server(f, c, &form->targets[i]);
             }
         }

@@ -92,6 +92,8 @@ static const struct confset_key keys[] = {
      "the addresses that the mail goes to", NULL, NULL},
     {KEY_FORM, "from", confset_from, ONE(form_conf, from), NULL, NULL,
      "the address that the mail comes from: one of yours, never the visitor's", NULL, NULL},
+    {KEY_FORM, "from_name", confset_text, ONE(form_conf, from_name), NULL, "none",
+     "the name that mail programs show beside that address", NULL, NULL},
     {KEY_FORM, "deliver", confset_targets, LIST(form_conf, targets, target_count), NULL, NULL,
      "the mailbox or the [mailhost] that the mail is given to", NULL, NULL},
     {KEY_FORM, "subject", confset_template, ONE(form_conf, subject), "{form}: {ref}", NULL,

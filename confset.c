@@ -196,8 +196,14 @@ void confset_user(struct confset *v)
 
 static bool check_address(struct confset *v, const char *address)
 {
-    if (mime_address_ok(address, strlen(address))) {
+    const char *at = strchr(address, '@');
+    bool ok = mime_address_ok(address, strlen(address));
+    if (ok && wire_ascii(at)) {
         return true;
+    }
+    if (ok) { /* it would need SMTPUTF8 (RFC 6531) of every host on the way */
+        wrong(v, address, "has a domain that is not ASCII: write it as xn--..., which idn2(1) prints for it");
+        return false;
     }
     wrong(v, address, "is not a bare e-mail address, such as orders@example.com");
     return false;
@@ -219,14 +225,41 @@ void confset_template(struct confset *v)
     store_text(v);
 }
 
+/* Has it a blank that no placeholder can make good? */
+static bool has_blank(const char *text)
+{
+    for (size_t len; *text != '\0'; text += len) {
+        struct placeholder p;
+        len = mime_placeholder(text, &p);
+        if (len == 0 && *text == ' ') {
+            return true;
+        }
+        len = len == 0 ? 1 : len;
+    }
+    return false;
+}
+
+/* ADDRESS or NAME <ADDRESS>, either with placeholders. */
 void confset_reply_to(struct confset *v)
 {
-    if (strpbrk(v->text, "{}") != NULL) {
-        confset_template(v);
-    } else {
-        check_address(v, v->text);
-        store_text(v);
+    char *open = strchr(v->text, '<'), *close = strchr(v->text, '>');
+    char *end = v->text + strlen(v->text);
+    char *address = open != NULL ? confread_keep_text(v->r, open + 1) : v->text;
+    if (open != NULL && address != NULL && close == end - 1) {
+        address[strlen(address) - 1] = '\0';
     }
+    if (address == NULL) {
+        return;
+    }
+    bool shape = (open == NULL && close == NULL) ||
+                 (open != NULL && close == end - 1 && close > open + 1 && strchr(open + 1, '<') == NULL);
+    if (!shape || has_blank(address)) {
+        wrong(v, v->text,
+              "can never be one address: write it as {email}, {name} <{email}> or orders@example.com");
+    } else if (strpbrk(address, "{}") == NULL && !check_address(v, address)) {
+        return;
+    }
+    confset_template(v);
 }
 
 void confset_url(struct confset *v)

@@ -63,6 +63,14 @@ static const struct name names[] = {
     {"_replyto", FS, CONTROL_REPLYTO, "{_replyto}"},
     {"replyto", W3, CONTROL_REPLYTO, "{replyto}"},
     {"email", ANY, ADDRESS, "{email}"},
+    {"Email", ANY, ADDRESS, "{Email}"},
+    {"EMAIL", ANY, ADDRESS, "{EMAIL}"},
+    {"e-mail", ANY, ADDRESS, "{e-mail}"},
+    {"E-Mail", ANY, ADDRESS, "{E-Mail}"},
+    {"E-mail", ANY, ADDRESS, "{E-mail}"},
+    {"mail", ANY, ADDRESS, "{mail}"},
+    {"Mail", ANY, ADDRESS, "{Mail}"},
+    {"your-email", ANY, ADDRESS, "{your-email}"}, /* Contact Form 7 */
     {"_language", FS, CONTROL_LANGUAGE, NULL},
     {"required", FM, CONTROL_REQUIRED, NULL},
     {"sort", FM, CONTROL_SORT, NULL},
@@ -355,7 +363,7 @@ static bool is_settled(const struct control *c, unsigned what)
 {
     return (what == CONTROL_NEXT && c->next.len > 0) || (what == MISSING && c->missing.len > 0) ||
            (what == CONTROL_SUBJECT && c->subject != NULL) ||
-           (what == CONTROL_REPLYTO && c->reply_to != NULL);
+           (what == CONTROL_REPLYTO && c->reply_to != NULL) || (what == ADDRESS && c->email != NULL);
 }
 
 void control_read(struct form *fields, unsigned spoken, unsigned honoured, struct control *c)

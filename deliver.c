@@ -325,13 +325,17 @@ static bool settle_recipients(struct item *item, struct job *job, struct state_t
     return true;
 }
 
-static const char *refusal(const struct state_target *t)
+/* Whom the place will never give it to, the first of them, and why. false: nobody. */
+static bool refusal(const struct state_target *t, char *why, size_t why_size)
 {
     const struct state_recipient *to = t->recipients;
     while (to != NULL && to->failed == NULL) {
         to = to->next;
     }
-    return to == NULL ? NULL : to->failed;
+    if (to != NULL) {
+        text_fmt(why, why_size, "%s: %s", to->address, to->failed);
+    }
+    return to != NULL;
 }
 
 static void take_report(struct courier *c, struct item *item, struct job *job, const struct report *r)
@@ -341,6 +345,7 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         return;
     }
     load(c, item);
+    char why[MAIL_ADDRESS_MAX + 2 + REASON_SIZE];
     struct state_target *t = state_target(&item->state, dest_text(job->dest));
     if (t == NULL || !settle_recipients(item, job, t, r)) {
         item->gone = true; /* no memory: forgotten, so that the next scan finds it as new */
@@ -351,8 +356,8 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         defer(c, item, job, t, r);
     } else if (r->count == 0 && r->result.outcome == OUTCOME_PERMANENT) {
         give_up(item, t, r->result.reason);
-    } else if (refusal(t) != NULL) {
-        give_up(item, t, refusal(t));
+    } else if (refusal(t, why, sizeof why)) {
+        give_up(item, t, why);
     } else {
         t->done = true;
         item->dirty = true;

@@ -321,15 +321,12 @@ static bool is_word_char(uint32_t c)
 }
 
 /* The Q encoding, as GMime loses what follows a B-encoded word that ends in padding. Each word holds whole
- * characters (RFC 2047 §5); the space between two words is not part of the text (§2). */
-void encode_header_text(struct buf *out, const char *name, const char *text)
+ * characters (RFC 2047 §5); the space between two words is not part of the text (§2). used: of the line. Returns that of
+ * the last one. */
+static size_t put_encoded_words(struct buf *out, size_t used, const char *text)
 {
-    if (header_plain(text)) {
-        encode_header(out, name, text);
-        return;
-    }
-    buf_fmt(out, "%s: " WORD_START, name);
-    size_t used = strlen(name) + strlen(": " WORD_START WORD_END);
+    buf_str(out, WORD_START);
+    used += strlen(WORD_START WORD_END);
     for (size_t left = strlen(text); left > 0;) {
         uint32_t c;
         size_t n = utf8_next(text, left, &c);
@@ -347,7 +344,51 @@ void encode_header_text(struct buf *out, const char *name, const char *text)
         text += n;
         left -= n;
     }
-    buf_str(out, WORD_END "\n");
+    buf_str(out, WORD_END);
+    return used;
+}
+
+void encode_header_text(struct buf *out, const char *name, const char *text)
+{
+    if (header_plain(text)) {
+        encode_header(out, name, text);
+        return;
+    }
+    buf_fmt(out, "%s: ", name);
+    put_encoded_words(out, strlen(name) + strlen(": "), text);
+    buf_byte(out, '\n');
+}
+
+/* RFC 5322 §3.4: a name that is plain in quotes, so that nothing in it is taken for an address or a comment. */
+static void put_quoted(struct buf *out, const char *text)
+{
+    buf_byte(out, '"');
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') {
+            buf_byte(out, '\\');
+        }
+        buf_byte(out, (unsigned char)*text);
+    }
+    buf_byte(out, '"');
+}
+
+void encode_header_mailbox(struct buf *out, const char *name, const char *person, const char *address)
+{
+    struct buf whole;
+    if (person == NULL || *person == '\0') {
+        encode_header(out, name, address);
+    } else if (header_plain(person)) {
+        buf_init(&whole, 2 * strlen(person) + strlen(address) + HEADER_LINE);
+        put_quoted(&whole, person);
+        buf_fmt(&whole, " <%s>", address);
+        encode_header(out, name, buf_text(&whole) != NULL ? buf_text(&whole) : "");
+        out->failed = out->failed || !buf_ok(&whole);
+        buf_free(&whole);
+    } else {
+        buf_fmt(out, "%s: ", name);
+        size_t used = put_encoded_words(out, strlen(name) + strlen(": "), person);
+        buf_fmt(out, "%s <%s>\n", used + strlen(" <>") + strlen(address) > HEADER_LINE ? "\n" : "", address);
+    }
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */

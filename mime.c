@@ -7,12 +7,13 @@
 #include <string.h>
 
 enum {
-    HEAD_MAX = 1 << 20,    /* a header block; the config alone makes it long */
-    SUBJECT_MAX = 200,     /* characters */
-    SUBJECT_SIZE = 804,    /* 4 bytes each, the ellipsis and a NUL */
-    LOCAL_PART_MAX = 64,   /* RFC 5321 §4.5.3.1.1 */
-    LABEL_MAX = 63,        /* RFC 1035 §2.3.4 */
-    TYPE_BESIDE_NAME = 63, /* "Content-Type: " and ";" leave this of a line */
+    HEAD_MAX = 1 << 20,       /* a header block; the config alone makes it long */
+    SUBJECT_MAX = 200,        /* characters */
+    REPLY_TEMPLATE_MAX = 200, /* bytes; a line of the config has fewer */
+    SUBJECT_SIZE = 804,       /* 4 bytes each, the ellipsis and a NUL */
+    LOCAL_PART_MAX = 64,      /* RFC 5321 §4.5.3.1.1 */
+    LABEL_MAX = 63,           /* RFC 1035 §2.3.4 */
+    TYPE_BESIDE_NAME = 63,    /* "Content-Type: " and ";" leave this of a line */
     BOUNDARY_SIZE = 2 + 1 + 32 + 1,
 };
 
@@ -280,44 +281,63 @@ static const char *only_address(struct buf *b)
     return text + skip;
 }
 
-/* An address that is not ASCII may stand in a header only if every host on the way knows RFC 6531; one that
- * does not would refuse the whole submission. The field is in the text of the mail all the same. */
-static const char *reply_of(const struct message *m, struct buf *b)
+struct reply { /* where an answer goes */
+    struct buf text;
+    struct title name;
+    const char *address; /* in text */
+    char memory[2 * MAIL_ADDRESS_MAX];
+};
+
+/* From "NAME <ADDRESS>" or "ADDRESS"; which of the two it is, the template alone says. */
+static bool expand_reply(const struct message *m, struct reply *r)
 {
+    char part[REPLY_TEMPLATE_MAX + 1];
     struct buf_sink out;
-    buf_sink(&out, b);
-    if (m->reply_to == NULL || !expand(m, m->reply_to, &out.sink)) {
-        return NULL;
+    const char *open = strchr(m->reply_to, '<');
+    const char *address = open != NULL ? open + 1 : m->reply_to;
+    size_t front = open != NULL ? (size_t)(open - m->reply_to) : 0, len = strlen(address) - (open != NULL);
+    buf_sink(&out, &r->text);
+    return text_fmt(part, sizeof part, "%.*s", (int)len, address) && expand(m, part, &out.sink) &&
+           text_fmt(part, sizeof part, "%.*s", (int)front, m->reply_to) &&
+           (expand(m, part, &r->name.sink) || r->name.characters > 0);
+}
+
+/* An address that is not ASCII may stand in a header only if every host on the way knows RFC 6531; one that
+ * does not would refuse the whole submission. The field is in the text of the mail all the same. false: none. The caller
+ * wipes r in any case. */
+static bool reply_of(const struct message *m, struct reply *r)
+{
+    *r = (struct reply){.name.sink = {title_put}};
+    buf_borrow(&r->text, r->memory, sizeof r->memory);
+    buf_borrow(&r->name.text, r->name.memory, sizeof r->name.memory);
+    if (m->reply_to == NULL || !expand_reply(m, r)) {
+        return false;
     }
-    const char *address = only_address(b);
-    return address != NULL && is_ascii(address) ? address : NULL;
+    r->address = only_address(&r->text);
+    return r->address != NULL && is_ascii(r->address) && buf_ok(&r->name.text);
 }
 
 static void put_reply_to(const struct message *m, struct buf *head)
 {
-    char memory[2 * MAIL_ADDRESS_MAX];
-    struct buf b;
-    buf_borrow(&b, memory, sizeof memory);
-    const char *address = reply_of(m, &b);
-    if (address != NULL) {
-        encode_header(head, "Reply-To", address);
+    struct reply r;
+    if (reply_of(m, &r)) {
+        encode_header_mailbox(head, "Reply-To", buf_text(&r.name.text), r.address);
     }
-    explicit_bzero(memory, sizeof memory);
+    explicit_bzero(&r, sizeof r);
 }
 
 void mime_display(const struct message *m, struct buf *out)
 {
-    char memory[2 * MAIL_ADDRESS_MAX];
     struct title t;
-    struct buf b;
-    buf_borrow(&b, memory, sizeof memory);
+    struct reply r;
     buf_fmt(out, "Subject: %s\n", subject_of(m, &t));
-    const char *address = reply_of(m, &b);
-    if (address != NULL) {
-        buf_fmt(out, "Reply-To: %s\n", address);
+    if (reply_of(m, &r)) {
+        bool named = r.name.text.len > 0;
+        buf_fmt(out, "Reply-To: %s%s%s%s\n", named ? buf_text(&r.name.text) : "", named ? " <" : "",
+                r.address, named ? ">" : "");
     }
     explicit_bzero(&t, sizeof t);
-    explicit_bzero(memory, sizeof memory);
+    explicit_bzero(&r, sizeof r);
 }
 
 /* Moves what was put together in line into a header field. */
@@ -379,13 +399,12 @@ static void put_head(const struct message *m, struct buf *head)
     put_received(m, head, &line);
     date_mail(&line, m->time);
     put_line(head, "Date", &line);
-    encode_header(head, "From", m->from);
+    encode_header_mailbox(head, "From", m->from_name, m->from);
     put_to(m, head, &line);
     put_subject(m, head);
     put_reply_to(m, head);
     buf_fmt(&line, "<%s.%" PRId64 "@%s>", m->ref, m->time, m->hostname);
     put_line(head, "Message-ID", &line);
-    encode_header(head, "Auto-Submitted", "auto-generated"); /* RFC 3834: no vacation notices, please */
     encode_header(head, "X-Formbridge-Form", m->form);
     encode_header(head, "X-Formbridge-Ref", m->ref);
     put_spam(m, head, &line);

@@ -285,8 +285,8 @@ static void piece_answer(struct popsession *s)
         log_error("[pickup %s]: a message could not be read to its end", s->pickup->name);
         s->state = POP_OVER;
     } else if (s->file < 0 && !s->text.top) {
+        s->fetched += !s->drop.messages[s->current].fetched;
         s->drop.messages[s->current].fetched = true;
-        s->fetched++;
     }
 }
 

@@ -117,7 +117,6 @@ static bool stays_outside(const struct header_field *f)
         "To",
         "Date",
         "Message-ID",
-        "Auto-Submitted",
         "X-Formbridge-Form",
         "X-Formbridge-Ref",
         "X-Spam-Flag",

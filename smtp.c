@@ -680,6 +680,11 @@ void smtp_describe(const struct smtp *s, struct buf *out)
     }
 }
 
+uint64_t smtp_most(const struct smtp *s)
+{
+    return s->caps.size;
+}
+
 void smtp_close(struct smtp *s)
 {
     if (s->ready && !s->talk.dead && talk_put(&s->talk, TALK_QUIT, "QUIT") &&

@@ -210,6 +210,7 @@ static bool prepare(struct http_request *r)
     s->message.ref = s->ref;
     s->message.time = time(NULL);
     s->message.from = r->form->from;
+    s->message.from_name = r->form->from_name;
     s->message.to = r->form->to;
     s->message.to_count = r->form->to_count;
     s->message.subject = r->form->subject;

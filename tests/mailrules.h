@@ -20,7 +20,6 @@ static const struct rule_header rule_headers[] = {
     {"Subject", true},
     {"Reply-To", false},
     {"Message-ID", true},
-    {"Auto-Submitted", true},
     {"X-Formbridge-Form", true},
     {"X-Formbridge-Ref", true},
     {"MIME-Version", true},

@@ -16,7 +16,7 @@ from bridge import Bridge, fields_of, multipart, receipt_in, text_of, uploads_of
 
 SITE, EVIL = "https://www.example.com", "evil@evil.example"
 DIALECTS = "formspree formmail netlify web3forms"
-HEADERS = {"Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "Auto-Submitted", "X-Formbridge-Form",
+HEADERS = {"Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "X-Formbridge-Form",
            "X-Formbridge-Ref", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "X-Spam-Flag", "X-Spam-Score",
            "X-Spam-Reason"}
 

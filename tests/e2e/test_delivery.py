@@ -26,7 +26,7 @@ FIELDS = [
     ("message", "Grüß Gott,\n\n  zwei Brötchen 🥐\nbitte."),
     ("empty", ""),
 ]
-HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "Auto-Submitted", "X-Formbridge-Form",
+HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "X-Formbridge-Form",
            "X-Formbridge-Ref", "X-Spam-Score", "X-Spam-Reason", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
 
 
@@ -317,3 +317,14 @@ def test_a_post_cut_off_before_its_end_stores_nothing(shop):
     order(shop, FIELDS)
     shop.wait_until(lambda: shop.queue() == [], "empty queue")
     assert len(shop.mail_files()) == before + 1
+
+
+def test_names_stand_beside_the_addresses():
+    """As whoever answers the mail sees them."""
+    with Bridge({"form order": {"from_name": "Bäckerei, Website", "reply_to": "{name} <{email}>"}}) as b:
+        hostile = 'Ada "<eve@example.net>, Ünal'
+        b.post([("name", hostile), ("email", "ada@example.org")])
+        (mail,) = b.mails(1)
+    (sender,), (answer,) = mail["From"].addresses, mail["Reply-To"].addresses
+    assert (sender.display_name, sender.addr_spec) == ("Bäckerei, Website", "website@example.com")
+    assert (answer.display_name, answer.addr_spec) == (hostile, "ada@example.org")

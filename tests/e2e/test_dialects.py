@@ -88,6 +88,18 @@ def test_a_path_is_on_the_site_that_the_form_was_sent_from(bridge):
     assert location(bridge, f"{SHOP}/t.html", Origin=SITE) == f"{SHOP}/t.html"
 
 
+@pytest.mark.parametrize("name", ["email", "Email", "EMAIL", "e-mail", "E-mail", "E-Mail", "mail", "Mail", "your-email"])
+def test_an_answer_goes_to_what_a_page_calls_an_email(bridge, name):
+    status, _, mail = sent(bridge, [("name", "Ada"), (name, "ada@example.org")], "open")
+    assert status in (200, 303) and mail["Reply-To"] == "ada@example.org"
+    assert fields_of(mail) == [("name", "Ada"), (name, "ada@example.org")]
+
+
+def test_the_first_of_two_such_fields_counts(bridge):
+    assert sent(bridge, [("Mail", "bea@example.org"), ("email", "ada@example.org")], "open")[2]["Reply-To"] == "ada@example.org"
+    assert sent(bridge, [("Mail", "bea@example.org"), ("email", "nobody")], "open")[2]["Reply-To"] == "bea@example.org"
+
+
 @pytest.mark.parametrize("target", [
     "https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "data:text/html,x", f"{SITE}@evil.example/",
     f"{SITE}.evil.example/", "http://www.example.com/", "/x%0d%0aSet-Cookie:a=b", "/x\r\nSet-Cookie: a=b", "t.html", f"{SITE}\\@evil.example"])

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime",
            "form", "urlencoded", "multipart", "json"]
 MESSAGE_ID = "7K2M-Q9XD-4TRW.1795305136@forms.example.com"
-HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID", "Auto-Submitted",
+HEADERS = ["Received", "Date", "From", "To", "Subject", "Reply-To", "Message-ID",
            "X-Formbridge-Form", "X-Formbridge-Ref", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
 FOOTER = ["-- ", "Receipt: 7K2M-Q9XD-4TRW", "Form: order", "Received: 2026-11-21 23:52:16 UTC"]
 UTF8 = {**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm"}

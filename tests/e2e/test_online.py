@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
-from bridge import PROGRAM, Bridge, make_certificate, text_of
+from bridge import PROGRAM, Bridge, make_certificate, multipart, receipt_in, text_of
 from mailhosts import NAME, Dovecot, good, new_mail, workdir  # noqa: F401 (fixtures)
 from test_queue import host  # noqa: F401
+from test_seal import mail_certificate
 from test_smtp_postfix import dovecot, postfix, secret  # noqa: F401
 
 HELD, USAGE, UNAVAILABLE, TEMPFAIL, CONFIG = 1, 64, 69, 75, 78
@@ -90,6 +91,30 @@ def test_without_online_no_host_is_contacted(sending):
     sending.config["mailhost main"]["server"] = "127.0.0.1:1"
     sending.write_config()
     assert "TLS" not in run(sending, "check").stdout
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_a_max_body_that_the_host_would_not_take_is_found_and_the_one_that_is_named_fits(sending, postfix, tmp_path,  # noqa: F811
+                                                                                         sealed):
+    form = sending.config["form order"]
+    form["to"] = "orders@example.com"
+    if sealed:
+        form["encrypt_to"] = mail_certificate(tmp_path, "orders", "orders@example.com")[0]
+    sending.write_config()
+    said = run(sending, "check", "--online").stdout
+    words = r"warning: form order: posts of max_body \(12582912 bytes\) become mails of up to \d+, and main takes 200000 at most"
+    (fits,) = re.findall(words + r": what is larger would be held; set max_body of the form to (\d+)k\n", said)
+    form["max_body"] = f"{fits}k"
+    sending.write_config()
+    assert "max_body" not in run(sending, "check", "--online").stdout
+    with sending:
+        sending.start()
+        kind, around = multipart([("name", "Ada"), ("photo", "a.jpg", "image/jpeg", b"")])
+        kind, body = multipart([("name", "Ada"), ("photo", "a.jpg", "image/jpeg", os.urandom(int(fits) * 1024 - len(around)))])
+        status, _, page = sending.post(body, headers={"Content-Type": kind})
+        assert len(body) == int(fits) * 1024 and status == 200
+        sending.wait_for_log(f"delivered {receipt_in(page)}")
+    sending.wait_until(lambda: [len(m) > 150000 for m in new_mail(postfix.mail / "orders")] == [True], "the mail")
 
 
 def test_lmtp_is_asked_too(sending, dovecot):  # noqa: F811

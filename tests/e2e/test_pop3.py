@@ -383,6 +383,17 @@ def test_a_client_that_dies_in_the_middle_of_a_message_gets_it_again(pickup):
     c.quit()
 
 
+def test_the_log_counts_messages_and_not_how_often_each_was_asked_for(pickup):
+    c = pickup.poplib()
+    for number in (1, 2, 1, 1):
+        c.retr(number)
+    c.quit()
+    wait = time.monotonic() + PATIENCE
+    while ": 2 fetched, 0 removed" not in pickup.log() and time.monotonic() < wait:
+        time.sleep(0.05)
+    assert ": 2 fetched, 0 removed" in pickup.log()
+
+
 @pytest.mark.parametrize("where", ["idle", "deleted", "middle"])
 def test_a_server_that_is_killed_loses_nothing(pickup, where):
     before = pickup.files()

@@ -42,14 +42,13 @@ HEAD = ("Received: from [192.0.2.7] ([192.0.2.7]) by forms.example.com (formbrid
         "Subject: =?UTF-8?Q?Order_MARKER_f=C3=BCr_Ada?=\n"
         "Reply-To: ada-marker@example.org\n"
         "Message-ID: <7K2M-Q9XD-4TRW.1795305136@forms.example.com>\n"
-        "Auto-Submitted: auto-generated\n"
         "X-Formbridge-Form: order\n"
         "X-Formbridge-Ref: 7K2M-Q9XD-4TRW\n"
         "MIME-Version: 1.0\n"
         "Content-Type: text/plain; charset=UTF-8\n"
         "Content-Transfer-Encoding: 8bit\n"
         "\n")
-OUTSIDE = ["Date", "From", "To", "Message-ID", "Auto-Submitted", "X-Formbridge-Form", "X-Formbridge-Ref", "Subject",
+OUTSIDE = ["Date", "From", "To", "Message-ID", "X-Formbridge-Form", "X-Formbridge-Ref", "Subject",
            "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition"]
 
 
@@ -266,7 +265,7 @@ def inner_head(head=HEAD):
     head = head.replace("charset=UTF-8\n", "charset=UTF-8;\n hp=\"cipher\"; protected-headers=\"v1\"\n")
     outer = ["Date: Sun, 22 Nov 2026 00:00:00 +0000", "From: website@example.com",
              "To: orders@example.com, shop@example.com",
-             "Message-ID: <7K2M-Q9XD-4TRW.1795305136@forms.example.com>", "Auto-Submitted: auto-generated",
+             "Message-ID: <7K2M-Q9XD-4TRW.1795305136@forms.example.com>",
              "X-Formbridge-Form: order", "X-Formbridge-Ref: 7K2M-Q9XD-4TRW", "Subject: order 7K2M-Q9XD-4TRW"]
     return head[:-1] + "".join(f"HP-Outer: {field}\n" for field in outer) + "\n"
 

@@ -151,7 +151,7 @@ static void check_table(const struct message *m)
         "<tr style=\"border-top:1px solid #bbb\">",
         "<th scope=\"row\" align=\"left\" valign=\"top\">",
         "</th>\n",
-        "<td dir=\"auto\" style=\"white-space:pre-wrap\">",
+        "<td dir=\"auto\" style=\"white-space:pre-wrap;overflow-wrap:anywhere;word-break:break-word\">",
         "</td>",
         "</tr>\n",
         "<br>",

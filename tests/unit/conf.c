@@ -643,6 +643,38 @@ static void recipients_are_bare_addresses(void **state)
              "is not a bare e-mail address");
 }
 
+static void an_address_for_answers_may_have_a_name_and_placeholders(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"{email}",
+                                        "{name} <{email}>",
+                                        "{first|Ms} {last:20} <{email|help@example.com}>",
+                                        "Help <help@example.com>",
+                                        "help@example.com",
+                                        "{user}@example.com",
+                                        "<{email}>",
+                                        "{my name}@example.com"};
+    static const char *const wrong[] = {"{name} {email}",    "{name} <{email}",  "{name} {email}>",
+                                        "{name} <>",         "<{name} {email}>", "{a} <{b}> <{c}>",
+                                        "{name} <{email}> x"};
+    char text[512];
+    for (size_t i = 0; i < COUNT(right); i++) {
+        text_fmt(text, sizeof text, MINIMAL "reply_to = %s\n", right[i]);
+        struct conf *c = good(text);
+        assert_string_equal(c->forms->reply_to, right[i]);
+        conf_free(c);
+    }
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        text_fmt(text, sizeof text, MINIMAL "reply_to = %s\n", wrong[i]);
+        bad_line(text, 9, "can never be one address: write it as {email}, {name} <{email}> or");
+    }
+    bad_line(MINIMAL "reply_to = Help <help>\n", 9, "is not a bare e-mail address");
+    bad_line(MINIMAL "reply_to = {name <{email}>\n", 9, "");
+    bad_line(BRIDGE "[form order]\n" DELIVER "from = a@example.com\nto = info@m\u00fcller.example\n", 8,
+             "has a domain that is not ASCII: write it as xn--...");
+    conf_free(good(BRIDGE "[form order]\n" DELIVER "from = a@example.com\nto = j\u00f6rg@example.com\n"));
+}
+
 static void names_are_fit_for_paths_and_urls(void **state)
 {
     (void)state;
@@ -941,6 +973,7 @@ int main(void)
         cmocka_unit_test(success_is_a_page_that_is_safe_to_send_people_to),
         cmocka_unit_test(braces_of_a_template_pair_up),
         cmocka_unit_test(recipients_are_bare_addresses),
+        cmocka_unit_test(an_address_for_answers_may_have_a_name_and_placeholders),
         cmocka_unit_test(names_are_fit_for_paths_and_urls),
         cmocka_unit_test(a_mailhost_is_known_by_name_and_reached_by_tls),
         cmocka_unit_test(a_pin_is_a_whole_sha256),

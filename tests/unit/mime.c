@@ -122,7 +122,6 @@ static void test_a_form_is_this_message(void **state)
                         "Subject: Order 7K2M-Q9XD-4TRW\n"
                         "Reply-To: ada@example.org\n"
                         "Message-ID: <7K2M-Q9XD-4TRW.1795305136@forms.example.com>\n"
-                        "Auto-Submitted: auto-generated\n"
                         "X-Formbridge-Form: order\n"
                         "X-Formbridge-Ref: 7K2M-Q9XD-4TRW\n"
                         "MIME-Version: 1.0\n"
@@ -551,6 +550,63 @@ static void test_reply_to_is_one_valid_ascii_address_or_absent(void **state)
     assert_string_equal(reply_to(value), "");
 }
 
+static const char *named_reply(const char *name)
+{
+    start_again();
+    message.reply_to = "{name} <{email}>";
+    add("name", name);
+    add("email", "ada@example.org");
+    return header("Reply-To");
+}
+
+static void test_reply_to_may_have_the_visitors_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *field;
+    } cases[] = {
+        {"Ada Lovelace", "Reply-To: \"Ada Lovelace\" <ada@example.org>"},
+        {" Ada \r\n\tLovelace ", "Reply-To: \"Ada Lovelace\" <ada@example.org>"},
+        {"", "Reply-To: ada@example.org"},
+        {" \r\n", "Reply-To: ada@example.org"},
+        {"a\"b\\c", "Reply-To: \"a\\\"b\\\\c\" <ada@example.org>"},
+        {"x\r\nBcc: eve@example.net", "Reply-To: \"x Bcc: eve@example.net\" <ada@example.org>"},
+        {"eve@example.net>, <x", "Reply-To: \"eve@example.net>, <x\" <ada@example.org>"},
+        {"J\u00f6rg", "Reply-To: =?UTF-8?Q?J=C3=B6rg?= <ada@example.org>"},
+        {"=?UTF-8?Q?x?=", "Reply-To: =?UTF-8?Q?=3D=3FUTF-8=3FQ=3Fx=3F=3D?= <ada@example.org>"},
+        {"\u202eadA", "Reply-To: \"adA\" <ada@example.org>"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_string_equal(named_reply(cases[i].name), cases[i].field);
+    }
+    char name[900];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    assert_non_null(strstr(named_reply(name), "=E2=80=A6?=")); /* cut after 200 characters */
+    for (size_t i = 0; i + 2 < sizeof name; i += 2) {
+        memcpy(name + i, "\u00e4", 2);
+    }
+    assert_non_null(strstr(named_reply(name), "<ada@example.org>"));
+    message.reply_to = "Ada {absent} <{email}>";
+    assert_string_equal(header("Reply-To"), "Reply-To: \"Ada\" <ada@example.org>");
+    message.reply_to = "<{email}>";
+    assert_string_equal(header("Reply-To"), "Reply-To: ada@example.org");
+    message.reply_to = "Help <help@example.com>";
+    assert_string_equal(header("Reply-To"), "Reply-To: \"Help\" <help@example.com>");
+    message.reply_to = "{name} <{absent}>";
+    assert_string_equal(header("Reply-To"), "");
+}
+
+static void test_from_may_have_a_name(void **state)
+{
+    (void)state;
+    message.from_name = "Shop, website";
+    assert_string_equal(header("From"), "From: \"Shop, website\" <website@example.com>");
+    message.from_name = "B\u00e4ckerei \"M\u00fcller\"";
+    assert_string_equal(header("From"),
+                        "From: =?UTF-8?Q?B=C3=A4ckerei_=22M=C3=BCller=22?= <website@example.com>");
+}
+
 static void test_a_long_reply_to_has_a_line_of_its_own(void **state)
 {
     (void)state;
@@ -680,6 +736,8 @@ int main(void)
         TEST(test_subject_shows_an_encoded_word_as_it_was_typed),
         TEST(test_subject_is_cut_at_a_character),
         TEST(test_reply_to_is_one_valid_ascii_address_or_absent),
+        TEST(test_reply_to_may_have_the_visitors_name),
+        TEST(test_from_may_have_a_name),
         TEST(test_a_long_reply_to_has_a_line_of_its_own),
         TEST(test_reply_to_with_a_nul_is_absent),
         TEST(test_addresses_that_are_good),

@@ -216,8 +216,9 @@ static void html_shows_labels_uploads_and_the_footer(void **state)
     add("name", "Ada")->label = "Your name";
     add_photo();
     const char *page = html();
-    assert_non_null(
-        strstr(page, ">Your name</th>\n<td dir=\"auto\" style=\"white-space:pre-wrap\">Ada</td></tr>\n"));
+    assert_non_null(strstr(
+        page, ">Your name</th>\n<td dir=\"auto\" "
+              "style=\"white-space:pre-wrap;overflow-wrap:anywhere;word-break:break-word\">Ada</td></tr>\n"));
     assert_non_null(strstr(page, "<em>attached, 5 bytes, me &#34;1&#34;.jpg</em></td></tr>\n"));
     assert_non_null(
         strstr(page, "Receipt: 7K2M-Q9XD-4TRW<br>Form: order<br>Received: 2026-11-21 23:52:16 UTC</p>\n"));

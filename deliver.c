@@ -60,6 +60,7 @@ struct item {
     int64_t since;      /* its age counts from here */
     unsigned scan;      /* the last that saw it */
     bool has_state;     /* there is a state file */
+    bool again;         /* to be forgotten, once the state is written, and found as new by the next scan */
     bool loaded, dirty; /* state is in memory; state is not on the disk */
     bool gone;          /* somebody took it out of the queue */
     bool hold;          /* it needs a person */
@@ -117,17 +118,6 @@ static struct item *find(const struct courier *c, const char *name)
 }
 
 /* ---- the state of one message ---------------------------------------------------------------- */
-
-static void load(struct courier *c, struct item *item)
-{
-    if (!item->loaded && item->has_state &&
-        !spool_state_read(c->spool->queue, item->named.name, &item->state)) {
-        log_warn("%s.state cannot be read: starting anew, so a recipient may get %s twice", item->named.name,
-                 item->ref);
-        item->dirty = true; /* to be replaced by one that can */
-    }
-    item->loaded = true;
-}
 
 static void unload(struct item *item)
 {
@@ -227,11 +217,18 @@ static void finish(struct courier *c, struct item *item)
 /* After whatever happened to it: what is to be done with its files? */
 static void settle(struct courier *c, struct item *item)
 {
-    if (item->out > 0 && (item->gone || item->left == 0)) {
+    if (item->again && !item->gone && item->dirty) {
+        save(c, item);
+    }
+    if (item->out > 0 && (item->gone || item->again || item->left == 0)) {
         return; /* comes here again */
     }
-    if (item->gone) {
+    if (item->gone || (item->again && !item->dirty)) {
+        c->woken = c->woken || item->again;
         forget(c, item);
+    } else if (
+        item->again) { /* what it must not forget stands in memory alone: the next scan brings it here again */
+        return;
     } else if (item->left > 0) {
         if (item->dirty) {
             save(c, item);
@@ -245,7 +242,7 @@ static void settle(struct courier *c, struct item *item)
     }
 }
 
-/* ---- reports --------------------------------------------------------------------------------- */
+/* ---- jobs, and what the state leaves of them ------------------------------------------------- */
 
 static void push(struct item *item, struct job *job)
 {
@@ -255,6 +252,68 @@ static void push(struct item *item, struct job *job)
         item->gone = true;
     }
 }
+
+static bool named_before(const struct form_conf *form, size_t i)
+{
+    size_t k = 0;
+    while (strcmp(form->targets[k].text, form->targets[i].text) != 0) {
+        k++;
+    }
+    return k < i;
+}
+
+static void add_job(struct courier *c, struct item *item, const struct form_conf *form, size_t target,
+                    int64_t now)
+{
+    const char *text = form->targets[target].text;
+    const struct state_target *t = state_find(&item->state, text);
+    if (named_before(form, target) || (t != NULL && t->done)) {
+        return;
+    }
+    if (t != NULL && t->failed != NULL) {
+        item->hold = true;
+        return;
+    }
+    struct job *job = &item->jobs[item->job_count++];
+    *job = (struct job){.dest = dests_find(c->dests, text),
+                        .name = item->named.name,
+                        .form = form,
+                        .owner = item,
+                        .tries = t == NULL ? 0 : t->tries};
+    int64_t next = t == NULL ? 0 : t->next_try;
+    if (next > now + (int64_t)c->conf->retry_max) { /* the clock was set back, or retry_max lowered, since */
+        next = now;
+    }
+    job->due = next > 0 ? next : item->since < now ? item->since : now;
+    item->left++;
+    push(item, job);
+}
+
+/* The directory is read while it changes: that no state was seen does not say that there is none. One that says "held"
+ * was put into queue/ by a person's release, maybe between two scans that both saw the message here: all that failed is
+ * to be tried again, as if the message were new. */
+static void load(struct courier *c, struct item *item)
+{
+    if (item->loaded) {
+        return;
+    }
+    if (!spool_state_read(c->spool->queue, item->named.name, &item->state)) {
+        log_warn("%s.state cannot be read: starting anew, so a recipient may get %s twice", item->named.name,
+                 item->ref);
+        item->dirty = true; /* to be replaced by one that can */
+    }
+    item->loaded = true;
+    item->has_state = item->has_state || item->state.targets != NULL || item->state.held != NULL;
+    if (item->state.held != NULL) {
+        state_release(&item->state, time(NULL));
+        item->dirty = true;
+        item->again = true;
+        c->woken = c->woken || item->job_count > 0; /* those are withdrawn by a scan */
+        log_info("released %s (form %s)", item->ref, item->form);
+    }
+}
+
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void give_up(struct item *item, struct state_target *t, const char *reason)
 {
@@ -338,6 +397,18 @@ static bool refusal(const struct state_target *t, char *why, size_t why_size)
     return to != NULL;
 }
 
+/* Does every recipient of the form stand in the books, as having it or as refused? Not if a release has struck one out
+ * after the worker had read whom it may leave out. */
+static bool all_settled(const struct job *job, const struct state_target *t)
+{
+    for (size_t i = 0; i < job->form->to_count; i++) {
+        if (state_recipient(t, job->form->to[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void take_report(struct courier *c, struct item *item, struct job *job, const struct report *r)
 {
     if (r->gone) {
@@ -358,6 +429,9 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         give_up(item, t, r->result.reason);
     } else if (refusal(t, why, sizeof why)) {
         give_up(item, t, why);
+    } else if (r->recipients != NULL && !all_settled(job, t)) {
+        item->again = true;
+        item->dirty = true;
     } else {
         t->done = true;
         item->dirty = true;
@@ -410,50 +484,18 @@ static void collect(struct courier *c)
 
 /* ---- the scan -------------------------------------------------------------------------------- */
 
-static bool named_before(const struct form_conf *form, size_t i)
-{
-    size_t k = 0;
-    while (strcmp(form->targets[k].text, form->targets[i].text) != 0) {
-        k++;
-    }
-    return k < i;
-}
-
-static void add_job(struct courier *c, struct item *item, const struct form_conf *form, size_t target,
-                    int64_t now)
-{
-    const char *text = form->targets[target].text;
-    const struct state_target *t = state_find(&item->state, text);
-    if (named_before(form, target) || (t != NULL && t->done)) {
-        return;
-    }
-    if (t != NULL && t->failed != NULL) {
-        item->hold = true;
-        return;
-    }
-    struct job *job = &item->jobs[item->job_count++];
-    *job = (struct job){.dest = dests_find(c->dests, text),
-                        .name = item->named.name,
-                        .form = form,
-                        .owner = item,
-                        .tries = t == NULL ? 0 : t->tries};
-    int64_t next = t == NULL ? 0 : t->next_try;
-    if (next > now + (int64_t)c->conf->retry_max) { /* the clock was set back, or retry_max lowered, since */
-        next = now;
-    }
-    job->due = next > 0 ? next : item->since < now ? item->since : now;
-    item->left++;
-    push(item, job);
-}
-
 /* A new message: what does it still need? */
 static void admit(struct courier *c, struct item *item, int64_t now)
 {
     load(c, item);
-    if (item->state.held != NULL) {
-        state_release(&item->state, now);
-        item->dirty = true;
-        log_info("released %s (form %s)", item->ref, item->form);
+    if (item->again) { /* the workers read it from the disk */
+        item->again = false;
+        save(c, item);
+        item->gone = item->dirty;
+        if (item->gone) {
+            return;
+        }
+        load(c, item);
     }
     if (item->state.since > 0) {
         item->since = item->state.since;
@@ -488,8 +530,8 @@ static void scan_message(struct courier *c, const char *name)
         }
         item->fresh = true;
         list(c, item);
-    } else if (item->left == 0 && item->out == 0) {
-        list(c, item); /* could not be held or removed: once more */
+    } else if ((item->left == 0 || item->again) && item->out == 0) {
+        list(c, item); /* could not be held, removed or written: once more */
     }
     item->scan = c->scan;
 }
@@ -549,7 +591,7 @@ static void review(void *arg, struct named *named)
     bool old = time(NULL) - item->since >= (int64_t)c->conf->max_age;
     for (size_t i = 0; i < item->job_count; i++) {
         struct job *job = &item->jobs[i];
-        job->forgotten = item->gone || (old && dest_down(job->dest, reason, sizeof reason));
+        job->forgotten = item->gone || item->again || (old && dest_down(job->dest, reason, sizeof reason));
     }
     if (item->gone) {
         list(c, item);
@@ -566,7 +608,7 @@ static void review_all(struct courier *c)
         next = job->next;
         struct item *item = job->owner;
         item->out--;
-        if (!item->gone) {
+        if (!item->gone && !item->again) {
             char reason[REASON_SIZE];
             load(c, item);
             struct state_target *t = state_target(&item->state, dest_text(job->dest));

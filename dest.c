@@ -187,7 +187,8 @@ static bool all_put_off(const struct report *r)
 
 static void learn(struct dest *d, const struct report *r)
 {
-    if (r->gone) {
+    bool asked = r->recipients == NULL || r->count > 0 || r->result.outcome != OUTCOME_DONE;
+    if (r->gone || !asked) {
         return;
     }
     if (r->unreachable) {

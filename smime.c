@@ -113,15 +113,8 @@ static bool is_named(const struct header_field *f, const char *name)
 static bool stays_outside(const struct header_field *f)
 {
     static const char *const names[] = {
-        "From",
-        "To",
-        "Date",
-        "Message-ID",
-        "X-Formbridge-Form",
-        "X-Formbridge-Ref",
-        "X-Spam-Flag",
-        "X-Spam-Score",
-        "X-Spam-Reason",
+        "From",        "To",           "Date",          "Message-ID", "X-Formbridge-Form", "X-Formbridge-Ref",
+        "X-Spam-Flag", "X-Spam-Score", "X-Spam-Reason",
     };
     for (size_t i = 0; i < COUNT(names); i++) {
         if (is_named(f, names[i])) {

@@ -83,7 +83,8 @@ static void put_row(struct encode_qp *q, const struct field *f)
     put_text(q, "<tr style=\"border-top:1px solid #bbb\"><th scope=\"row\" align=\"left\" valign=\"top\">");
     put_label(q, form_label(f));
     put_line(q, "</th>");
-    put_text(q, "<td dir=\"auto\" style=\"white-space:pre-wrap;overflow-wrap:anywhere;word-break:break-word\">");
+    put_text(q,
+             "<td dir=\"auto\" style=\"white-space:pre-wrap;overflow-wrap:anywhere;word-break:break-word\">");
     if (f->file) {
         put_upload(q, f);
     } else {

@@ -454,6 +454,15 @@ static void a_failure_is_remembered_with_its_reason_and_time(void **state)
     host_stop(p);
 }
 
+static bool state_failed(const struct place *p, const char *name)
+{
+    struct state st = state_of(p->s.queue, name);
+    const struct state_target *lmtp = state_find(&st, p->lmtp_text), *box = state_find(&st, p->maildir_text);
+    bool both = lmtp != NULL && lmtp->failed != NULL && box != NULL && box->tries == 1;
+    state_free(&st);
+    return both;
+}
+
 static void each_recipient_has_a_fate_of_its_own(void **state)
 {
     struct place *p = *state;
@@ -518,6 +527,96 @@ static void a_failed_target_does_not_keep_the_others_waiting(void **state)
     assert_int_equal(mails(p->maildir), 1);
     courier_stop(p);
     host_stop(p);
+}
+
+static void say_held(struct place *p, const char *name)
+{
+    struct state st = state_of(p->s.queue, name);
+    assert_true(state_text(&st.held, "held by a person"));
+    assert_true(spool_state_write(p->s.queue, name, &st));
+    state_free(&st);
+}
+
+/* As `queue hold` and `queue release` leave it, between two scans that both see the message in queue/. */
+static void what_was_held_and_released_between_two_scans_is_released(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE], path[128], moved[128];
+    text_fmt(path, sizeof path, "%s/new", p->maildir);
+    text_fmt(moved, sizeof moved, "%s/away", p->maildir);
+    assert_int_equal(rename(path, moved), 0);
+    use_lmtp(p, 1);
+    p->to[0] = (char *)"refuse@example.com";
+    host_start(p);
+    queue(p, name, p->now - 1000, "order");
+    courier_start(p);
+    EVENTUALLY(has_state(p->s.queue, name) && state_failed(p, name));
+    say_held(p, name);
+    p->to[0] = (char *)"orders@example.com"; /* put right, as the mailbox is */
+    assert_int_equal(rename(moved, path), 0);
+    flush(p);
+    EVENTUALLY(empty_queue(p));
+    assert_int_equal(mails(p->maildir), 1);
+    EVENTUALLY(p->host.messages == 1);
+    assert_int_equal(entries(p->s.held, false), 0);
+    courier_stop(p);
+    host_stop(p);
+}
+
+static void what_fails_after_such_a_release_is_held_for_that_reason(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE];
+    use_lmtp(p, 0);
+    p->to[0] = (char *)"defer@example.com";
+    host_start(p);
+    queue(p, name, p->now, "order");
+    courier_start(p);
+    EVENTUALLY(has_state(p->s.queue, name));
+    say_held(p, name);
+    p->to[0] = (char *)"refuse@example.com";
+    flush(p);
+    EVENTUALLY(entries(p->s.held, false) == 1);
+    courier_stop(p);
+    struct state st = state_of(p->s.held, name);
+    assert_non_null(strstr(st.held, "nobody here"));
+    state_free(&st);
+    host_stop(p);
+}
+
+static bool hides_states;
+struct dirent *__real_readdir(DIR *dir);
+struct dirent *__wrap_readdir(DIR *dir);
+
+/* What is renamed into a directory while it is read may be missed (readdir(3)). */
+struct dirent *__wrap_readdir(DIR *dir)
+{
+    struct dirent *e;
+    do {
+        e = __real_readdir(dir);
+    } while (hides_states && e != NULL && strstr(e->d_name, ".state") != NULL);
+    return e;
+}
+
+static void a_state_that_the_scan_did_not_see_counts_all_the_same(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE], why[512];
+    struct state st = {.targets = NULL};
+    p->targets[1] = (struct target){.kind = TARGET_MAILDIR, .text = p->second_text, .path = p->second};
+    p->form.target_count = 2;
+    assert_true(maildir_check(p->second, why, sizeof why));
+    queue(p, name, p->now, "order");
+    state_target(&st, p->maildir_text)->done = true;
+    assert_true(spool_state_write(p->s.queue, name, &st));
+    state_free(&st);
+    hides_states = true;
+    courier_start(p);
+    EVENTUALLY(mails(p->second) == 1 && entries(p->s.queue, false) == 0);
+    courier_stop(p);
+    hides_states = false;
+    assert_int_equal(mails(p->maildir), 0); /* it has it already */
+    assert_int_equal(entries(p->s.queue, true), 0);
 }
 
 static void a_slow_host_stalls_nobody_else(void **state)
@@ -895,6 +994,9 @@ int main(void)
         TEST(a_failure_is_remembered_with_its_reason_and_time),
         TEST(each_recipient_has_a_fate_of_its_own),
         TEST(a_failed_target_does_not_keep_the_others_waiting),
+        TEST(what_was_held_and_released_between_two_scans_is_released),
+        TEST(what_fails_after_such_a_release_is_held_for_that_reason),
+        TEST(a_state_that_the_scan_did_not_see_counts_all_the_same),
         TEST(a_slow_host_stalls_nobody_else),
         TEST(one_connection_carries_many_messages),
         TEST(a_host_that_hangs_up_costs_one_message_a_try),

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,6 +119,8 @@ int main(int argc, char **argv)
     if (!open_standard_files()) {
         return EX_OSFILE;
     }
+    signal(SIGCHLD,
+           SIG_DFL); /* who started us may have ignored it, and children would vanish unseen (wait(2)) */
     for (int o; (o = getopt_long(argc, argv, "+c:h", options, NULL)) != -1;) {
         switch (o) {
         case 'c': path = optarg; break;

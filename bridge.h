@@ -2016,6 +2016,8 @@ bool spool_state_of(const char *file, char name[SPOOL_NAME_SIZE]);
 
 #define TOKEN_SECRET_FILE "token.secret" /* in the spool */
 
+/* From the file of this name. false: errno says why; 0 if it is not the user's alone, or not whole. */
+bool secret_read(int directory, const char *name, unsigned char out[SECRET_SIZE]);
 /* From the file of this name, or new and put there. false: errno says why, and out is not to be relied on. */
 bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE]);
 
@@ -2442,8 +2444,8 @@ int64_t alert_run(const struct conf *c, struct spool *s, int64_t now);
 
 /* Until *stop: delivers what is queued, keeps the times of retries, holds what needs a person. wake: readable
  * when something was committed; non-blocking. What is half-way when *stop comes is finished, within
- * drain_timeout; should that not suffice, threads still use c and s after the return, and the process must end. */
-void deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop);
+ * drain_timeout. false: that did not suffice, threads still use c and s, and the process must end. */
+bool deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop);
 
 /* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
 

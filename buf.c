@@ -202,17 +202,18 @@ bool buf_read_file(const char *path, struct buf *out)
     if (fd < 0) {
         return false;
     }
-    ssize_t n = 1;
-    while (n > 0) {
-        void *room = buf_room(out, 4096);
-        n = room != NULL ? read(fd, room, 4096) : -1;
-        if (room == NULL) {
-            errno = EFBIG;
-        }
-        out->len += n > 0 ? (size_t)n : 0;
+    int error = 0;
+    for (ssize_t n = 1; n != 0 && error == 0;) {
+        unsigned char more = 0; /* one byte beyond what b takes: is there any? */
+        size_t left = out->max - out->len, want = left < 4096 ? left : 4096;
+        void *room = want == 0 ? &more : buf_room(out, want);
+        n = room != NULL ? read(fd, room, want == 0 ? 1 : want) : -1;
+        error = room == NULL ? ENOMEM : n < 0 ? errno : n > 0 && want == 0 ? EFBIG : 0;
+        out->len += n > 0 && want > 0 ? (size_t)n : 0;
+        n = error == EINTR ? 1 : n;
+        error = error == EINTR ? 0 : error;
     }
-    int error = errno;
     close(fd);
     errno = error;
-    return n == 0;
+    return error == 0;
 }

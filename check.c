@@ -534,6 +534,7 @@ bool check_apart(const struct conf *c, enum check_kind kind)
     int status;
     while (waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR) {
+            log_error("cannot check: %s", strerror(errno));
             return false;
         }
     }

@@ -188,6 +188,7 @@ static bool agree(struct ephemeral *e, const struct cmskey *k, const br_ec_publi
     br_ec_private_key private;
     if (to->qlen > sizeof point || br_ec_keygen(k->rng, ec, &private, private_memory, to->curve) == 0 ||
         br_ec_compute_pub(ec, &e->public, e->public_memory, &private) == 0) {
+        explicit_bzero(private_memory, sizeof private_memory);
         return false;
     }
     size_t len;

@@ -455,17 +455,17 @@ static bool load_template(struct form_conf *f, enum template_kind kind, bool *fo
 {
     struct buf path, text;
     buf_init(&path, PATH_MAX);
-    buf_init(&text, TEMPLATE_MAX + 4096);
+    buf_init(&text, TEMPLATE_MAX);
     buf_fmt(&path, "%s/%s", f->templates, template_names[kind]);
     const char *name = buf_text(&path);
     bool ok = name != NULL;
-    if (ok && buf_read_file(name, &text) && text.len <= TEMPLATE_MAX) {
+    if (ok && buf_read_file(name, &text)) {
         f->template[kind] =
             template_parse(kind, name, text.data, text.len, f->origins, f->origin_count, errors);
         ok = f->template[kind] != NULL;
         *found = true;
-    } else if (name == NULL || errno != ENOENT || text.len > TEMPLATE_MAX) {
-        bool large = text.len > TEMPLATE_MAX || errno == EFBIG;
+    } else if (name == NULL || errno != ENOENT) {
+        bool large = errno == EFBIG;
         buf_fmt(errors, "%s: cannot be read: %s\n", name != NULL ? name : f->templates,
                 large ? "a template has 64 kB at most" : strerror(errno));
         ok = false;
@@ -498,7 +498,7 @@ struct conf *conf_load(const char *path, struct buf *errors)
 {
     struct buf text;
     struct conf *c = NULL;
-    buf_init(&text, FILE_MAX + 4096);
+    buf_init(&text, FILE_MAX);
     if (buf_read_file(path, &text)) {
         c = conf_parse(path, text.data, text.len, errors);
         if (c != NULL && !load_templates(c, errors)) {
@@ -506,7 +506,8 @@ struct conf *conf_load(const char *path, struct buf *errors)
             c = NULL;
         }
     } else {
-        buf_fmt(errors, "%s: cannot be read: %s\n", path, strerror(errno));
+        buf_fmt(errors, "%s: cannot be read: %s%s\n", path, strerror(errno),
+                errno == EFBIG ? ": it may have 256 kB" : "");
     }
     buf_free(&text);
     return c;

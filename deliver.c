@@ -790,11 +790,11 @@ static void courier_close(struct courier *c)
     }
 }
 
-void deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop)
+bool deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop)
 {
     int lock = lock_spool(s, stop);
     if (lock < 0) {
-        return;
+        return true;
     }
     struct courier courier;
     bool ended = true;
@@ -810,4 +810,5 @@ void deliver_run(const struct conf *c, struct spool *s, int wake, const volatile
         log_warn("a delivery did not end within %u s; its recipients may get the message twice",
                  c->drain_timeout);
     }
+    return ended;
 }

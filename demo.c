@@ -281,12 +281,14 @@ static int watch(const struct demo *d, int notify)
 {
     struct pollfd p = {.fd = notify, .events = POLLIN};
     int status;
-    while (waitpid(server, &status, WNOHANG) == 0) {
+    pid_t ended;
+    while ((ended = waitpid(server, &status, WNOHANG)) == 0) {
         poll(&p, 1, CHILD_INTERVAL);
         show_orders(d, notify);
     }
-    show_orders(d, notify); /* what it delivered while it was ending */
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+    signal(SIGTERM, SIG_IGN); /* its number may be another's from now on */
+    show_orders(d, notify);   /* what it delivered while it was ending */
+    return ended > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
 }
 
 /* A descriptor that tells of new mail, or -1. */
@@ -356,7 +358,11 @@ int demo_run(const char *directory)
         _exit(parent_run(c));
     }
     conf_free(c);
+    if (server < 0) {
+        log_error("cannot start: %s", strerror(errno));
+        return EX_OSERR;
+    }
     signal(SIGINT, SIG_IGN); /* Ctrl-C is for the child: it drains, then this one ends too */
     signal(SIGTERM, on_term);
-    return server < 0 ? EX_OSERR : watch(&d, notify);
+    return watch(&d, notify);
 }

@@ -495,6 +495,7 @@ static bool start_worker(struct dest *d)
     }
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
+    sigdelset(&all, SIGSYS); /* or the sandbox could not say which call it was */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&thread, &attr, work, d);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -49,6 +49,7 @@ void limit_free(struct limit *l)
 {
     if (l != NULL) {
         munmap(l->sets, SETS * sizeof *l->sets);
+        explicit_bzero(l, sizeof *l); /* the key of its hash */
         free(l);
     }
 }

@@ -517,7 +517,13 @@ static bool mbox_open(struct mbox *m, struct result *r)
         }
         poll(NULL, 0, LOCK_PAUSE);
     }
-    fail(r, "cannot lock mbox", m->path, errno);
+    if (errno == EAGAIN || errno == EACCES) {
+        r->outcome = OUTCOME_TEMPORARY;
+        text_fmt(r->reason, sizeof r->reason,
+                 "mbox %s is locked by another program; if that lasts, see which holds it", m->path);
+    } else {
+        fail(r, "cannot lock mbox", m->path, errno);
+    }
     close(m->fd);
     return false;
 }

@@ -113,7 +113,9 @@ static bool write_at(const struct oncelog *l, uint64_t place, const unsigned cha
     while (count > 0) {
         uint64_t at = place % ONCELOG_RECORDS;
         size_t n = count < ONCELOG_RECORDS - at ? count : (size_t)(ONCELOG_RECORDS - at);
-        if (pwrite(l->fd, records, n * RECORD, (off_t)(at * RECORD)) != (ssize_t)(n * RECORD)) {
+        ssize_t written = pwrite(l->fd, records, n * RECORD, (off_t)(at * RECORD));
+        if (written != (ssize_t)(n * RECORD)) {
+            errno = written < 0 ? errno : ENOSPC; /* a short one */
             return false;
         }
         records += n * RECORD;

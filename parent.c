@@ -135,6 +135,9 @@ static bool bind_all(struct parent *p, const struct conf *c, const struct endpoi
             b = fd < 0 ? NULL : malloc(sizeof *b);
             if (b == NULL) {
                 log_error("cannot listen on %s: %s", endpoints[i].text, fd < 0 ? why : strerror(errno));
+                if (fd >= 0) {
+                    close(fd);
+                }
                 return false;
             }
             *b = (struct bound){.next = p->bound, .at = endpoints[i], .fd = fd};
@@ -410,13 +413,11 @@ static void let_leave(struct parent *p, struct generation *g)
     }
 }
 
+/* A set that did not become ready. Its fronts that did have served since, and finish what they accepted; a role that
+ * hangs is killed in the end, see end_late(). */
 static void abandon(struct parent *p, struct generation *g)
 {
-    g->stage = STAGE_ENDING;
-    for (int kind = ROLE_SIGNER; kind <= ROLE_PICKUP; kind++) {
-        tell(g, (enum role_kind)kind,
-             SIGKILL); /* it has accepted nothing that it must finish: the spool keeps the rest */
-    }
+    let_leave(p, g);
     g->next = p->old;
     p->old = g;
 }

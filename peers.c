@@ -50,6 +50,7 @@ void peers_free(struct peers *p)
 {
     if (p != NULL) {
         munmap(p->rows, p->fronts * sizeof(struct row));
+        explicit_bzero(p, sizeof *p); /* the keys of its hash */
         free(p);
     }
 }

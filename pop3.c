@@ -351,6 +351,13 @@ static void welcome(struct pop3_server *s, int fd, const struct sockaddr_storage
     s->open++;
 }
 
+static void rest(struct pop3_server *s)
+{
+    log_warn("descriptors or memory ran out: no new connections for a second");
+    watch_listeners(s, false);
+    s->rests_until = s->now + REST;
+}
+
 static void accept_some(struct pop3_server *s, int listener)
 {
     for (int i = 0; i < ACCEPT_LOT; i++) {
@@ -360,9 +367,7 @@ static void accept_some(struct pop3_server *s, int listener)
         if (fd >= 0) {
             welcome(s, fd, &addr);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_warn("descriptors or memory ran out: no new connections for a second");
-            watch_listeners(s, false);
-            s->rests_until = s->now + REST;
+            rest(s);
             return;
         } else if (errno == EAGAIN) {
             return;
@@ -474,7 +479,9 @@ void pop3_run(struct pop3_server *s)
         }
         if (s->rests_until != 0 && s->now >= s->rests_until) {
             s->rests_until = 0;
-            watch_listeners(s, true);
+            if (!watch_listeners(s, true)) {
+                rest(s);
+            }
         }
         wait = run_clients(s);
     }

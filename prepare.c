@@ -39,23 +39,39 @@ static void find_secret(struct spool *s, unsigned char *secret)
     explicit_bzero(kept, sizeof kept);
 }
 
-static void prepare_apart(const struct conf *c, struct once *once, unsigned char *shared)
+_Noreturn static void prepare(const struct conf *c, struct once *once, unsigned char *shared)
 {
+    char why[REASON_SIZE];
+    struct spool s;
+    if (!sandbox_user(c->user, why, sizeof why) || !spool_open(&s, c->spool, why, sizeof why)) {
+        log_error("%s", why);
+        _exit(EX_CONFIG);
+    }
+    sweep_spool(&s);
+    find_secret(&s, shared);
+    if (!oncelog_load(once, s.root, time(NULL), why, sizeof why)) {
+        log_warn("%s", why);
+    }
+    _exit(EX_OK);
+}
+
+static bool prepare_apart(const struct conf *c, struct once *once, unsigned char *shared)
+{
+    int status = -1;
     pid_t pid = fork();
     if (pid == 0) {
-        char why[REASON_SIZE];
-        struct spool s;
-        if (sandbox_user(c->user, why, sizeof why) && spool_open(&s, c->spool, why, sizeof why)) {
-            sweep_spool(&s);
-            find_secret(&s, shared);
-            if (!oncelog_load(once, s.root, time(NULL), why, sizeof why)) {
-                log_warn("%s", why);
-            }
+        prepare(c, once, shared);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return false;
         }
-        _exit(EX_OK);
     }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    if (pid > 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK)) {
+        errno = ECHILD; /* it has said why, or the kernel has */
+        return false;
     }
+    return pid > 0;
 }
 
 bool prepare_spool(const struct conf *c, struct once *once, unsigned char secret[SECRET_SIZE])
@@ -66,11 +82,11 @@ bool prepare_spool(const struct conf *c, struct once *once, unsigned char secret
         return false;
     }
     bool ok = getrandom(shared, SECRET_SIZE, 0) == SECRET_SIZE;
-    if (ok) {
-        prepare_apart(c, once, shared);
-        memcpy(secret, shared, SECRET_SIZE);
-    }
+    ok = ok && prepare_apart(c, once, shared);
+    int error = errno;
+    memcpy(secret, shared, SECRET_SIZE);
     explicit_bzero(shared, SECRET_SIZE);
     munmap(shared, SECRET_SIZE);
+    errno = error;
     return ok;
 }

@@ -110,15 +110,20 @@ static bool add_headers(struct MHD_Response *response, const struct header *h, s
     return true;
 }
 
+static void count_answer(unsigned status)
+{
+    stats_add(STAT_REQUESTS, 1);
+    if (status >= 400 && status < 500) {
+        stats_add(STAT_REFUSED, 1);
+    }
+}
+
 /* Adds what every answer has, and these headers, and queues it. Takes response; NULL: there was no memory. */
 static bool queue(struct http_request *r, unsigned status, struct MHD_Response *response,
                   const struct header *more, size_t count)
 {
     r->stage = REQUEST_ANSWERED;
-    stats_add(STAT_REQUESTS, 1);
-    if (status >= 400 && status < 500) {
-        stats_add(STAT_REFUSED, 1);
-    }
+    count_answer(status);
     if (response == NULL) {
         return false;
     }
@@ -226,5 +231,5 @@ void request_refusal(struct buf *out, const struct gate *g, unsigned status, con
         out->failed = true;
     }
     buf_free(&page);
-    stats_add(STAT_REFUSED, 1);
+    count_answer(status);
 }

@@ -442,8 +442,9 @@ _Noreturn void roles_courier(const struct set *s, unsigned slot)
         give_up(why);
     }
     tell_ready(s);
-    deliver_run(s->conf, &spool, s->wake[0], &stop);
-    spool_close(&spool);
+    if (deliver_run(s->conf, &spool, s->wake[0], &stop)) {
+        spool_close(&spool);
+    }
     finish();
 }
 

@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One that others can read, or that is not whole, is no secret. false with errno 0 then. */
-static bool read_secret(int directory, const char *name, unsigned char out[SECRET_SIZE])
+bool secret_read(int directory, const char *name, unsigned char out[SECRET_SIZE])
 {
     struct stat st;
     unsigned char more;
@@ -19,12 +18,18 @@ static bool read_secret(int directory, const char *name, unsigned char out[SECRE
     if (fd < 0) {
         return false;
     }
-    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-              (st.st_mode & (S_IRWXG | S_IRWXO)) == 0 && read(fd, out, SECRET_SIZE) == SECRET_SIZE &&
-              read(fd, &more, 1) == 0;
+    ssize_t n = -1;
+    int error = fstat(fd, &st) == 0 ? 0 : errno;
+    bool ok = error == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+              (st.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+    if (ok) {
+        n = read(fd, out, SECRET_SIZE);
+        n = n == SECRET_SIZE ? read(fd, &more, 1) : n < 0 ? n : 1;
+        error = n < 0 ? errno : 0;
+    }
     close(fd);
-    errno = 0;
-    return ok;
+    errno = error;
+    return ok && n == 0;
 }
 
 static bool write_secret(int directory, const char *name, const unsigned char secret[SECRET_SIZE])
@@ -51,7 +56,7 @@ static bool write_secret(int directory, const char *name, const unsigned char se
 
 bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE])
 {
-    if (read_secret(directory, name, out)) {
+    if (secret_read(directory, name, out)) {
         return true;
     }
     if (errno == 0) {

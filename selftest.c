@@ -414,9 +414,9 @@ int selftest_run(const struct conf *c, const char *form_name)
     setvbuf(stdout, NULL, _IOLBF, 0); /* also in a pipe: a line when it is true */
     struct visit v = {.conf = c, .form = form, .tls = tls, .dial = d};
     memcpy(v.pin, chain.spki_sha256, sizeof v.pin);
-    if (!secret_load(s.root, TOKEN_SECRET_FILE, v.token_secret)) {
+    if (!secret_read(s.root, TOKEN_SECRET_FILE, v.token_secret)) {
         fprintf(stderr, "formbridge: warning: cannot read %s/%s: %s\n", c->spool, TOKEN_SECRET_FILE,
-                strerror(errno));
+                errno != 0 ? strerror(errno) : "it is not the user's alone, or not whole");
     }
     int code = submit(&v, ref);
     explicit_bzero(&v, sizeof v);

@@ -165,7 +165,7 @@ static bool watch_listeners(struct serve *s, bool on)
 
 static void welcome(struct serve *s, const struct listener *l, int fd, const struct sockaddr_storage *addr)
 {
-    static int64_t complained;
+    static int64_t complained, starved;
     stats_add(STAT_CONNECTIONS, 1);
     const struct conf *conf = s->front->conf;
     if (l->kind == CONN_PROXIED && !network_has(conf->trusted_proxies, conf->trusted_proxy_count, addr)) {
@@ -186,7 +186,7 @@ static void welcome(struct serve *s, const struct listener *l, int fd, const str
                sizeof on); /* fails on a unix socket, where it is not needed */
     struct conn *c = conn_new(&s->env, l->kind, fd, addr);
     if (c == NULL) {
-        log_warn("no memory for a connection");
+        log_seldom(&starved, "no memory for a connection");
         return;
     }
     stats_add(STAT_CONNECTIONS_OPEN, 1);
@@ -360,7 +360,9 @@ void serve_run(struct serve *s)
         sweep(s);
         if (s->rests_until != 0 && s->now >= s->rests_until) {
             s->rests_until = 0;
-            watch_listeners(s, true);
+            if (!watch_listeners(s, true)) {
+                rest(s);
+            }
         }
     }
     if (s->open > 0) {

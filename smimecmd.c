@@ -40,7 +40,11 @@ static bool make_files(const struct mailself *m, const char *cert_path, const ch
     if (!ok) {
         fprintf(stderr, "formbridge: cannot make a certificate for %s: no memory\n", m->address);
     }
-    ok = ok && spool_write_new(p12_path, &p12, 0600) && spool_write_new(cert_path, &cert, 0644);
+    ok = ok && spool_write_new(p12_path, &p12, 0600);
+    if (ok && !spool_write_new(cert_path, &cert, 0644)) {
+        unlink(p12_path); /* its password has been shown to nobody */
+        ok = false;
+    }
     buf_free(&cert);
     buf_free(&p12);
     return ok;

@@ -176,7 +176,7 @@ bool spamlist_parse(struct spamlist *l, const char *path, const void *bytes, siz
 static bool add_file(struct spamlist *l, const char *path, char *why, size_t why_size)
 {
     struct buf text;
-    buf_init(&text, FILE_MAX + 4096);
+    buf_init(&text, FILE_MAX);
     bool ok = buf_read_file(path, &text);
     if (ok) {
         ok = spamlist_parse(l, path, text.data, text.len, why, why_size);

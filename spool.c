@@ -83,7 +83,7 @@ bool spool_write_new(const char *path, const struct buf *content, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     bool ok = fd >= 0 && buf_ok(content) && spool_write(fd, content->data, content->len) && fsync(fd) == 0;
-    ok = fd >= 0 && close(fd) == 0 && ok;
+    ok = fd >= 0 && close(fd) == 0 && ok && spool_sync_name(path);
     if (!ok) {
         log_error("cannot write %s: %s", path, buf_ok(content) ? strerror(errno) : "no memory");
     }

@@ -112,9 +112,10 @@ void submit_feed(struct http_request *r, const void *bytes, size_t len)
     r->http->memory += holds - r->counted;
     r->counted = holds;
     if (r->http->memory > r->http->conf->max_memory) {
+        static int64_t complained;
         submit_drop(r);
         r->starved = true;
-        log_warn("a submission found no memory: max_memory is reached by those being read");
+        log_seldom(&complained, "a submission found no memory: max_memory is reached by those being read");
     }
 }
 

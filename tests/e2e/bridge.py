@@ -73,16 +73,22 @@ def build_tool(name, directory, sources=(), flags=()):
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
+def preload(bridge, tool, **environment):
+    """Has a bridge that has not started yet run with tests/tools/TOOL.c."""
+    library = bridge.dir / f"{tool}.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library, ROOT / f"tests/tools/{tool}.c"], check=True)
+    more = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0", **environment}
+    usual = bridge.environment()
+    bridge.environment = lambda: usual | more
+
+
 class Clock:
     """The clock of a bridge that has not started yet, which a test may put ahead: see tests/tools/clock.c."""
 
     def __init__(self, bridge):
-        library, self.file = bridge.dir / "clock.so", bridge.dir / "clock"
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library, ROOT / "tests/tools/clock.c"], check=True)
+        self.file = bridge.dir / "clock"
         self.file.write_bytes(bytes(8))
-        more = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(self.file), "ASAN_OPTIONS": "verify_asan_link_order=0"}
-        usual = bridge.environment()
-        bridge.environment = lambda: usual | more
+        preload(bridge, "clock", CLOCK_FILE=str(self.file))
 
     def set_ahead(self, seconds):
         with open(self.file, "r+b") as f:  # it is mapped: never shorter for a moment

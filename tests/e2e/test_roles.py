@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
@@ -555,6 +556,60 @@ def test_a_port_in_use_is_said(ready):
     with socket.create_server(("127.0.0.1", 0)) as s:
         ready.config["bridge"]["listen"] = f"127.0.0.1:{s.getsockname()[1]}"
         fails(ready, 69, "cannot listen on", "another program listens there")
+
+
+def test_children_are_seen_though_who_started_us_ignored_their_end(ready):
+    """SIG_IGN of SIGCHLD is inherited, and the kernel then reaps without a word (wait(2))."""
+    ignoring = "import os,signal,sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    ready.write_config()
+    command = [sys.executable, "-c", ignoring, PROGRAM, "-c", str(ready.dir / "config.ini")]
+    done = subprocess.run([*command, "check"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+    with open(ready.log_path, "ab") as log:
+        ready.process = subprocess.Popen(command, stderr=log, stdout=log)
+    ready.wait_for_log("ready: ")
+    os.kill(ready.named("courier")[0], signal.SIGKILL)
+    ready.wait_for_log("a courier died of signal 9")
+
+
+def test_fronts_of_a_reload_that_fails_finish_what_they_have_begun():
+    """They share the door with the old ones from their first moment, though another role of their set never comes."""
+    way = b"X-Forwarded-For: 203.0.113.7", b"X-Forwarded-Proto: https"
+    with Bridge(start=False) as b:
+        b.config["bridge"] |= {"listen": f"plain:127.0.0.1:{b.port}", "fronts": 2}
+        b.config["pickup box"] = {"listen": f"127.0.0.1:{free_port()}", "maildir": b.maildir,
+                                  "password": hashed("a secret that is long enough")}
+        b.write_config()
+        harness.preload(b, "hang", HANG_FILE=str(b.dir / "hang"))
+        b.start()
+        old = b.roles()
+        (b.dir / "hang").write_text("fb-signer")
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_until(lambda: len(b.named("front")) == 4 and len(b.named("signer")) == 2, "the new set")
+        time.sleep(1)
+        begun = []
+        for _ in range(40):  # some of them with the new fronts
+            begun.append(socket.create_connection(("127.0.0.1", b.port), PATIENCE))
+            begun[-1].sendall(post(b"name=Ada", *way)[:-1])
+        time.sleep(0.5)
+        (signer,) = set(b.named("signer")) - set(old)
+        os.kill(signer, signal.SIGKILL)
+        b.wait_for_log("could not be started: the old one stays")
+        for c in begun:
+            c.sendall(b"a")
+            assert Reader(c).answer().status == 200
+        b.wait_until(lambda: sorted(b.roles()) == sorted(old), "the end of the new set", 40)
+        assert one_plain(b, post(b"name=Ada", *way)).status == 200
+
+
+def one_plain(b, request):
+    with socket.create_connection(("127.0.0.1", b.port), PATIENCE) as c:
+        c.sendall(request)
+        return Reader(c).answer()
+
+
+def hashed(password):
+    return subprocess.run([PROGRAM, "passwd"], input=password + "\n", capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_two_instances_do_not_share_a_spool():

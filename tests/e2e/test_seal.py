@@ -49,6 +49,13 @@ def seal(keys, who="owner", **more):
     return {"form order": {"encrypt_to": keys[who][0], **more}}
 
 
+def test_a_certificate_of_ones_own_is_whole_or_not_there(tmp_path):
+    (tmp_path / "a@example.com.pem").write_text("an old one")
+    done = subprocess.run([PROGRAM, "smime", "self", "a@example.com"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 73 and "a@example.com.pem" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["a@example.com.pem"]  # no key whose password nobody was told
+
+
 @pytest.mark.parametrize("who,profile", [("owner", "compatible"), ("owner", "modern"), ("ec", "compatible")])
 def test_only_the_owner_can_read_the_mail(keys, who, profile):
     upload = os.urandom(100_001)

@@ -934,6 +934,32 @@ static void many_mistakes_stay_in_order(void **state)
     buf_free(&errors);
 }
 
+static void a_file_may_have_256_kb_and_not_a_byte_more(void **state)
+{
+    (void)state;
+    enum { MOST = 256 * 1024 };
+    struct buf errors, text;
+    char path[] = "/tmp/formbridge-conf-XXXXXX";
+    int fd = mkstemp(path);
+    buf_init(&errors, 4096);
+    buf_init(&text, MOST + 1);
+    buf_str(&text, MINIMAL);
+    while (text.len < MOST) {
+        buf_str(&text, MOST - text.len > 100 ? "# a remark\n" : "\n");
+    }
+    assert_int_equal(write(fd, text.data, text.len), MOST);
+    struct conf *c = conf_load(path, &errors);
+    assert_non_null(c);
+    conf_free(c);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    assert_null(conf_load(path, &errors));
+    assert_non_null(strstr(buf_text(&errors), "File too large: it may have 256 kB\n"));
+    close(fd);
+    unlink(path);
+    buf_free(&errors);
+    buf_free(&text);
+}
+
 static void a_file_that_cannot_be_read_is_named(void **state)
 {
     (void)state;
@@ -947,7 +973,7 @@ static void a_file_that_cannot_be_read_is_named(void **state)
     assert_string_equal(buf_text(&errors), "/: cannot be read: Is a directory\n");
     buf_clear(&errors);
     assert_null(conf_load("/dev/zero", &errors));
-    assert_string_equal(buf_text(&errors), "/dev/zero: cannot be read: File too large\n");
+    assert_string_equal(buf_text(&errors), "/dev/zero: cannot be read: File too large: it may have 256 kB\n");
     buf_clear(&errors);
     assert_null(conf_load("/dev/null", &errors));
     assert_non_null(strstr(buf_text(&errors), "/dev/null:1: no section [form NAME]"));
@@ -985,6 +1011,7 @@ int main(void)
         cmocka_unit_test(other_users_and_paths_are_refused),
         cmocka_unit_test(no_memory_is_an_error_and_not_half_a_config),
         cmocka_unit_test(many_mistakes_stay_in_order),
+        cmocka_unit_test(a_file_may_have_256_kb_and_not_a_byte_more),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

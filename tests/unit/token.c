@@ -2,6 +2,7 @@
 
 #include "bridge.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -215,6 +216,18 @@ static void one_that_others_may_read_or_that_is_not_whole_is_replaced(void **sta
     remove_place(path, dir);
 }
 
+/* It may be readable the next time, and what it has signed is still about. */
+static void one_that_cannot_be_read_is_not_replaced(void **state)
+{
+    (void)state;
+    unsigned char out[SECRET_SIZE];
+    int dir = open("/proc/self", O_RDONLY | O_DIRECTORY);
+    errno = 0;
+    assert_false(secret_load(dir, "mem", out)); /* ours alone, and its first page is not there */
+    assert_int_equal(errno, EIO);
+    close(dir);
+}
+
 static void a_link_in_its_place_is_not_followed(void **state)
 {
     (void)state;
@@ -245,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_proof_has_a_length),
         cmocka_unit_test(a_secret_is_made_once_and_kept),
         cmocka_unit_test(one_that_others_may_read_or_that_is_not_whole_is_replaced),
+        cmocka_unit_test(one_that_cannot_be_read_is_not_replaced),
         cmocka_unit_test(a_link_in_its_place_is_not_followed),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -32,12 +32,15 @@ static const char help[] =
     "\n"
     "FILE is " DEFAULT_CONFIG " unless given. See formbridge(8) and formbridge.ini(5).\n";
 
-static struct conf *load(const char *path)
+/* served: for the log, with a priority. */
+static struct conf *load(const char *path, bool served)
 {
     struct buf errors;
     buf_init(&errors, 1 << 20);
     struct conf *c = conf_load(path, &errors);
-    if (errors.len > 0) {
+    if (errors.len > 0 && served) {
+        log_errors(&errors);
+    } else if (errors.len > 0) {
         fwrite(errors.data, 1, errors.len, stderr);
     }
     buf_free(&errors);
@@ -46,13 +49,13 @@ static struct conf *load(const char *path)
 
 static int run(const char *path)
 {
-    struct conf *c = load(path);
+    struct conf *c = load(path, true);
     return c == NULL ? EXIT_MISTAKES : parent_run(c);
 }
 
 static int check(const char *path, enum check_kind kind)
 {
-    struct conf *c = load(path);
+    struct conf *c = load(path, false);
     if (c == NULL) {
         return EXIT_MISTAKES;
     }
@@ -65,7 +68,7 @@ static int check(const char *path, enum check_kind kind)
 
 static int queue(const char *path, int count, char **words)
 {
-    struct conf *c = load(path);
+    struct conf *c = load(path, false);
     if (c == NULL) {
         return EXIT_MISTAKES;
     }
@@ -76,7 +79,7 @@ static int queue(const char *path, int count, char **words)
 
 static int selftest(const char *path, const char *form)
 {
-    struct conf *c = load(path);
+    struct conf *c = load(path, false);
     if (c == NULL) {
         return EXIT_MISTAKES;
     }

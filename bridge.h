@@ -154,6 +154,8 @@ enum counter {
     STAT_HELD,              /* gauge: messages that need a person */
     STAT_QUEUED,            /* gauge */
     STAT_OLDEST,            /* gauge: age of the oldest queued message */
+    STAT_COURIER,           /* the process that has the spool, 0 if none has; shown as 1 or 0 */
+    STAT_RELOAD_FAILED_AT,  /* when a reload was refused; 0 since one was not */
     STAT_ROLE_DEATHS,
     STAT_CERTIFICATE_EXPIRES, /* gauge: seconds since 1970 */
     STAT_SEAL_EXPIRES,        /* gauge: the first S/MIME certificate that a form needs; 0: none */
@@ -1969,6 +1971,8 @@ struct draft {        /* a message being written */
 /* As the user who owns the spool: makes what is missing of it (mode 0700), syncs the names. false: why says
  * what and where. */
 bool spool_open(struct spool *s, const char *path, char *why, size_t why_size);
+/* Can something be written there now? false: errno says why. */
+bool spool_probe(const struct spool *s);
 void spool_close(struct spool *s);
 /* The time, receipt and form of a name; false if it is not one of ours. form is FORM_NAME_MAX+1 bytes. */
 bool spool_name_parse(const char *name, int64_t *time, char ref[REF_SIZE], char *form);
@@ -2442,10 +2446,14 @@ int64_t alert_run(const struct conf *c, struct spool *s, int64_t now);
 
 /* ---- deliver.c: the courier, from the spool to the mailboxes --------------------------------- */
 
+enum deliver_end { DELIVER_ENDED, DELIVER_BUSY, DELIVER_FAILED };
+
 /* Until *stop: delivers what is queued, keeps the times of retries, holds what needs a person. wake: readable
  * when something was committed; non-blocking. What is half-way when *stop comes is finished, within
- * drain_timeout. false: that did not suffice, threads still use c and s, and the process must end. */
-bool deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop);
+ * drain_timeout. BUSY: that did not suffice, threads still use c and s, and the process must end. FAILED: it could not
+ * begin, and has said why. */
+enum deliver_end deliver_run(const struct conf *c, struct spool *s, int wake,
+                             const volatile sig_atomic_t *stop);
 
 /* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
 
@@ -3391,10 +3399,18 @@ bool sandbox_calls(enum sandbox_role role, int *bad_call, char *why, size_t why_
 /* The name of a system call, or "unknown". */
 void sandbox_call_name(int number, char *out, size_t size);
 
+/* ---- notify.c: a word to the service manager, if there is one -------------------------------- */
+
+/* Everything serves; after a reload as well, whatever became of it. */
+void notify_ready(void);
+void notify_reloading(void);
+void notify_stopping(void);
+
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
 enum check_kind {
-    CHECK_QUIET,  /* before a start: only what is not in order */
+    CHECK_QUIET, /* before a start: only what is not in order */
+    CHECK_RENEWAL, /* the same, for a new certificate: what concerns one form alone is a warning, and nothing more */
     CHECK_SHOWN,  /* for a person: what is in order, too */
     CHECK_ONLINE, /* the same, and talks to every mail host and LMTP server */
 };

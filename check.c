@@ -28,6 +28,7 @@ enum {
 struct findings {
     struct buf *out;
     enum check_kind kind;
+    bool quiet;
     bool demo;         /* makes all it needs */
     bool user_missing; /* has been said */
     unsigned problems, warnings;
@@ -51,10 +52,25 @@ PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (f->kind != CHECK_QUIET || strcmp(word, "ok") != 0) {
+    if (!f->quiet || strcmp(word, "ok") != 0) {
         buf_fmt(f->out, "%s: %s\n", word, text);
     }
     f->warnings += strcmp(word, "warning") == 0;
+}
+
+/* Of one form: no reason to let the certificate of all of them expire. */
+PRINTF(2, 3) static void trouble(struct findings *f, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (f->kind == CHECK_RENEWAL) {
+        remark(f, "warning", "%s", text);
+    } else {
+        problem(f, "%s", text);
+    }
 }
 
 static void date_text(int64_t when, char *out, size_t size)
@@ -230,8 +246,22 @@ static void check_target(struct findings *f, const struct form_conf *form, const
             say_made(f, made, "Maildir", t->path);
             remark(f, "ok", "%s: %s can be written", who, t->text);
         } else {
-            problem(f, "%s: %s", who, why);
+            trouble(f, "%s: %s", who, why);
         }
+    }
+}
+
+/* A server that starts answers 503 until there is room again; a person who asks is to hear of it. */
+static void check_room(struct findings *f, const struct conf *c, const struct spool *s)
+{
+    if (spool_probe(s)) {
+        remark(f, "ok", "spool %s can be written", c->spool);
+    } else if (f->quiet) {
+        remark(f, "warning", "spool %s cannot be written: %s: forms are answered 503 until it can", c->spool,
+               strerror(errno));
+    } else {
+        problem(f, "spool %s cannot be written: %s; make room, or mount it writable", c->spool,
+                strerror(errno));
     }
 }
 
@@ -250,7 +280,7 @@ static void check_as_user(struct findings *f, const struct conf *c)
     bool made = is_new(c->spool);
     if (spool_open(&spool, c->spool, why, sizeof why)) {
         say_made(f, made, "spool", c->spool);
-        remark(f, "ok", "spool %s can be written", c->spool);
+        check_room(f, c, &spool);
         spool_close(&spool);
     } else {
         problem(f, "%s", why);
@@ -266,7 +296,7 @@ static void check_as_user(struct findings *f, const struct conf *c)
             say_made(f, made, "Maildir", p->maildir);
             remark(f, "ok", "pickup %s: %s can be collected", p->name, p->maildir);
         } else {
-            problem(f, "pickup %s: %s", p->name, why);
+            trouble(f, "pickup %s: %s", p->name, why);
         }
     }
     if (c->acme_webroot != NULL && access(c->acme_webroot, R_OK | X_OK) != 0) {
@@ -368,7 +398,7 @@ static void check_seal(struct findings *f, const struct form_conf *form, int64_t
         return;
     }
     if (!seal_usable(seal, now, &expiry, why, sizeof why)) {
-        problem(f, "form %s: %s", form->name, why);
+        trouble(f, "form %s: %s", form->name, why);
     } else {
         date_text(expiry, until, sizeof until);
         long long days = (long long)((expiry - now) / DAY);
@@ -457,9 +487,14 @@ static void check_samples(struct findings *f, const struct conf *c)
     }
 }
 
+static bool is_quiet(enum check_kind kind)
+{
+    return kind == CHECK_QUIET || kind == CHECK_RENEWAL;
+}
+
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
 {
-    struct findings f = {.out = out, .kind = kind, .demo = c->demo};
+    struct findings f = {.out = out, .kind = kind, .quiet = is_quiet(kind), .demo = c->demo};
     char why[WHY];
     bool loaded = true;
     check_kernel(&f);
@@ -476,7 +511,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
     }
     check_seals(&f, c);
     check_spamlists(&f, c);
-    if (kind != CHECK_QUIET) {
+    if (!is_quiet(kind)) {
         check_samples(&f, c);
     }
     make_spool_for_user(&f, c);
@@ -487,7 +522,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
         remark(&f, "warning", "no mail host was contacted: their files come first");
     }
     smtp_unload();
-    if (kind != CHECK_QUIET) {
+    if (!is_quiet(kind)) {
         buf_str(out, f.problems > 0   ? "Put the problems right, then check again.\n"
                      : f.warnings > 0 ? "Good enough to start; but read the warnings.\n"
                                       : "Everything is in order.\n");
@@ -497,7 +532,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
 
 static void report(struct buf *out, enum check_kind kind)
 {
-    if (kind != CHECK_QUIET) {
+    if (!is_quiet(kind)) {
         fwrite(out->data, 1, out->len, stdout);
         fflush(stdout);
         return;
@@ -526,7 +561,7 @@ bool check_apart(const struct conf *c, enum check_kind kind)
     if (pid == 0) {
         struct buf out;
         buf_init(&out, 1 << 20);
-        alarm(kind == CHECK_QUIET ? QUIET_WAIT : 0);
+        alarm(is_quiet(kind) ? QUIET_WAIT : 0);
         unsigned problems = check_run(c, kind, &out);
         report(&out, kind);
         _exit(problems == 0 ? EX_OK : EX_CONFIG);

@@ -728,21 +728,22 @@ static void run(struct courier *c, const volatile sig_atomic_t *stop)
     }
 }
 
-/* The previous courier may still be finishing. -1: *stop came, or there is no lock to be had. */
+/* The previous courier may still be finishing. -1: *stop came; -2: there is no lock to be had. */
 static int lock_spool(struct spool *s, const volatile sig_atomic_t *stop)
 {
     int fd = openat(s->root, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
         log_error("cannot open the file lock of the spool: %s", strerror(errno));
-        return -1;
+        return -2;
     }
     for (bool told = false; flock(fd, LOCK_EX | LOCK_NB) != 0; told = true) {
-        if (*stop || (errno != EWOULDBLOCK && errno != EINTR)) {
-            if (!*stop) {
-                log_error("cannot lock the spool: %s", strerror(errno));
-            }
+        bool failed = !*stop && errno != EWOULDBLOCK && errno != EINTR;
+        if (failed) {
+            log_error("cannot lock the spool: %s", strerror(errno));
+        }
+        if (*stop || failed) {
             close(fd);
-            return -1;
+            return failed ? -2 : -1;
         }
         if (!told) {
             log_info("waiting for the courier that has this spool to finish");
@@ -790,15 +791,17 @@ static void courier_close(struct courier *c)
     }
 }
 
-bool deliver_run(const struct conf *c, struct spool *s, int wake, const volatile sig_atomic_t *stop)
+enum deliver_end deliver_run(const struct conf *c, struct spool *s, int wake,
+                             const volatile sig_atomic_t *stop)
 {
     int lock = lock_spool(s, stop);
     if (lock < 0) {
-        return true;
+        return lock == -2 ? DELIVER_FAILED : DELIVER_ENDED;
     }
     struct courier courier;
-    bool ended = true;
-    if (courier_open(&courier, c, s, wake)) {
+    bool ended = true, opened = courier_open(&courier, c, s, wake);
+    if (opened) {
+        stats_set(STAT_COURIER, getpid());
         run(&courier, stop);
         ended = dests_stop(courier.dests, c->drain_timeout);
         collect(&courier);
@@ -810,5 +813,5 @@ bool deliver_run(const struct conf *c, struct spool *s, int wake, const volatile
         log_warn("a delivery did not end within %u s; its recipients may get the message twice",
                  c->drain_timeout);
     }
-    return ended;
+    return !opened ? DELIVER_FAILED : ended ? DELIVER_ENDED : DELIVER_BUSY;
 }

@@ -466,6 +466,7 @@ static void leave(struct parent *p, int exit_code)
     }
     p->leaving = true;
     p->exit_code = exit_code;
+    notify_stopping();
     struct generation *all[] = {p->current, p->coming};
     p->current = p->coming = NULL;
     for (size_t i = 0; i < COUNT(all); i++) {
@@ -476,6 +477,16 @@ static void leave(struct parent *p, int exit_code)
         }
     }
     close_unused(p); /* nobody is kept waiting at a door that will not open again */
+}
+
+static const char not_started[] = "the new set of roles could not be started: the old one stays";
+
+/* What it refuses is said, and shown to monitoring until one succeeds. */
+static void reload_fails(const char *why)
+{
+    log_error("%s", why);
+    stats_set(STAT_RELOAD_FAILED_AT, time(NULL));
+    notify_ready();
 }
 
 /* ---- deaths and births ----------------------------------------------------------------------- */
@@ -490,7 +501,7 @@ static void log_death(const struct generation *g, const struct role *r, int stat
     } else if (WIFSIGNALED(status)) {
         log_error("a %s died of signal %d (%s)", role_name(r), WTERMSIG(status), strsignal(WTERMSIG(status)));
     } else {
-        log_error("a %s ended with exit code %d", role_name(r), WEXITSTATUS(status));
+        log_error("a %s ended before its time, with exit code %d", role_name(r), WEXITSTATUS(status));
     }
 }
 
@@ -500,6 +511,9 @@ static void on_death(struct parent *p, struct generation *g, struct role *r, int
         once_forget(g->set.once, r->pid);
         wake_courier(g);
         stats_add(STAT_CONNECTIONS_OPEN, -(int64_t)peers_forget(g->set.peers, r->number));
+    }
+    if (r->kind == ROLE_COURIER && stats_get(STAT_COURIER) == r->pid) {
+        stats_set(STAT_COURIER, 0);
     }
     r->pid = 0;
     if (g->stage == STAGE_LEAVING || g->stage == STAGE_ENDING) {
@@ -513,7 +527,7 @@ static void on_death(struct parent *p, struct generation *g, struct role *r, int
     }
     if (g->stage == STAGE_STARTING) {
         if (g == p->coming) {
-            log_error("the new set of roles could not be started: the old one stays");
+            reload_fails(not_started);
             p->coming = NULL;
             abandon(p, g);
             close_unused(p);
@@ -584,8 +598,11 @@ static void count_ready(struct parent *p, struct generation *g)
         p->old = old;
         let_leave(p, old);
         close_unused(p);
+        stats_set(STAT_RELOAD_FAILED_AT, 0);
+        notify_ready();
         log_info("reloaded: the new set of roles serves, the old one finishes");
     } else {
+        notify_ready();
         log_info("ready: %u front%s", g->set.fronts, g->set.fronts == 1 ? "" : "s");
     }
 }
@@ -608,7 +625,7 @@ static void raise_descriptor_limit(const struct conf *c)
     }
 }
 
-static void reload(struct parent *p, const char *because)
+static void reload(struct parent *p, const char *because, enum check_kind kind)
 {
     if (p->coming != NULL || p->leaving) {
         p->again = p->coming != NULL; /* it has read the config as it was */
@@ -616,19 +633,20 @@ static void reload(struct parent *p, const char *because)
     }
     p->again = false;
     log_info("reloading: %s", because);
+    notify_reloading();
     struct buf errors;
     buf_init(&errors, 65536);
     struct conf *c = conf_load(p->current->conf->file, &errors);
     if (c == NULL) {
         log_errors(&errors);
-        log_error("the config has mistakes: the old set of roles stays");
+        reload_fails("the config has mistakes: the old set of roles stays");
     } else if (strcmp(c->spool, p->current->conf->spool) != 0) {
         log_error(
             "spool cannot change while mail may wait in the old one: the old set of roles stays; empty the "
             "queue, then restart");
         conf_free(c);
-    } else if (!check_apart(c, CHECK_QUIET)) {
-        log_error("not everything the config names is in order: the old set of roles stays");
+    } else if (!check_apart(c, kind)) {
+        reload_fails("not everything the config names is in order: the old set of roles stays");
         conf_free(c);
     } else {
         c->demo = p->current->conf->demo;
@@ -637,7 +655,7 @@ static void reload(struct parent *p, const char *because)
         if (p->coming != NULL) {
             start_generation(p->coming);
         } else {
-            log_error("the new set of roles could not be started: the old one stays");
+            reload_fails(not_started);
             close_unused(p);
         }
     }
@@ -687,7 +705,8 @@ static void look_at_certificate(struct parent *p)
         g->certificate = certificate;
         g->key = key;
         p->retry_at = now_s() + RETRY_EVERY; /* count_ready() takes it back */
-        reload(p, changed ? "the certificate has changed" : "the new certificate was refused before");
+        reload(p, changed ? "the certificate has changed" : "the new certificate was refused before",
+               CHECK_RENEWAL);
     }
 }
 
@@ -699,7 +718,7 @@ static void on_signals(struct parent *p)
     while (read(p->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         switch (info.ssi_signo) {
         case SIGCHLD: on_child(p); break;
-        case SIGHUP: reload(p, "SIGHUP"); break;
+        case SIGHUP: reload(p, "SIGHUP", CHECK_QUIET); break;
         default:
             if (!p->leaving) {
                 log_info("ending: what was accepted is still answered");
@@ -728,6 +747,7 @@ static void watch_start(struct parent *p)
     if (g != NULL && g->stage == STAGE_STARTING && now_s() - g->started > START_MAX) {
         log_error("the roles did not become ready within %d seconds", START_MAX);
         if (g == p->coming) {
+            reload_fails(not_started);
             p->coming = NULL;
             abandon(p, g);
             close_unused(p);
@@ -758,7 +778,7 @@ static void supervise(struct parent *p)
         restart_due(p->current);
         watch_start(p);
         if (p->again && p->coming == NULL && !p->leaving) {
-            reload(p, "SIGHUP");
+            reload(p, "SIGHUP", CHECK_QUIET);
         }
         if (now_s() >= p->look_at) {
             p->look_at = now_s() + WATCH_EVERY;

@@ -15,7 +15,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { PATHS_MAX = 256, WHY = 512 };
+enum { WHY = 512 };
 
 static volatile sig_atomic_t stop;
 
@@ -343,8 +343,8 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
 /* ---- courier --------------------------------------------------------------------------------- */
 
 struct path_list {
-    struct sandbox_path paths[PATHS_MAX];
-    size_t count;
+    struct sandbox_path *paths;
+    size_t count, room;
 };
 
 static void allow_path(struct path_list *l, const char *path, unsigned allow, bool optional)
@@ -358,10 +358,15 @@ static void allow_path(struct path_list *l, const char *path, unsigned allow, bo
             return;
         }
     }
-    if (l->count == COUNT(l->paths)) {
-        give_up("too many different mailboxes for one courier: 240 is the most");
+    if (l->count == l->room) {
+        l->room = l->room == 0 ? 64 : 2 * l->room;
+        l->paths = reallocarray(l->paths, l->room, sizeof *l->paths);
     }
-    l->paths[l->count++] = (struct sandbox_path){path, allow};
+    char *copy = strdup(path);
+    if (l->paths == NULL || copy == NULL) {
+        give_up("no memory for the list of mailboxes");
+    }
+    l->paths[l->count++] = (struct sandbox_path){copy, allow};
 }
 
 /* What getaddrinfo(3) reads each time. The files may be absent; resolv.conf is often a link to elsewhere. */
@@ -379,9 +384,8 @@ static void allow_resolver(struct path_list *l)
 /* An mbox's lock file stands beside it. */
 static void allow_parent(struct path_list *l, const char *path)
 {
-    static char parents[PATHS_MAX][PATH_MAX]; /* as long as the list */
-    char *parent = parents[l->count % PATHS_MAX];
-    if (text_copy(parent, PATH_MAX, path)) {
+    char parent[PATH_MAX];
+    if (text_copy(parent, sizeof parent, path)) {
         allow_path(l, dirname(parent), ALLOW_READ | ALLOW_DROP, true);
     }
 }
@@ -442,8 +446,10 @@ _Noreturn void roles_courier(const struct set *s, unsigned slot)
         give_up(why);
     }
     tell_ready(s);
-    if (deliver_run(s->conf, &spool, s->wake[0], &stop)) {
-        spool_close(&spool);
+    switch (deliver_run(s->conf, &spool, s->wake[0], &stop)) {
+    case DELIVER_FAILED: _exit(EX_OSERR);
+    case DELIVER_BUSY: break; /* its threads still use the spool */
+    default: spool_close(&spool);
     }
     finish();
 }

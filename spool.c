@@ -59,6 +59,7 @@ enum {
      * four 2.5 and 1.4, eight 4.7 and 3.2. It flushes the neighbours' dirty pages too, so it has to be
      * clearly worth it. */
     SYNCFS_FROM = 4,
+    PROBE_SIZE = 4096,
 };
 
 /* ---- directories ----------------------------------------------------------------------------- */
@@ -178,6 +179,26 @@ static bool has_groups(int root)
         found = found || (unsigned long)fs.f_type == known[i];
     }
     return found;
+}
+
+/* As a submission would do it: a full disk takes names, and a read-only one is open to all that read. */
+bool spool_probe(const struct spool *s)
+{
+    static const char name[] = "check", block[PROBE_SIZE] = {0};
+    const int *dirs[] = {&s->tmp, &s->queue, &s->held};
+    int error = 0;
+    for (size_t i = 0; i < COUNT(dirs) && error == 0; i++) {
+        int fd = openat(*dirs[i], name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 || !spool_write(fd, block, sizeof block) || fsync(fd) != 0) {
+            error = errno;
+        }
+        if (fd >= 0) {
+            close(fd);
+            unlinkat(*dirs[i], name, 0);
+        }
+    }
+    errno = error;
+    return error == 0;
 }
 
 bool spool_open(struct spool *s, const char *path, char *why, size_t why_size)

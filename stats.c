@@ -29,7 +29,7 @@ static const struct {
     [STAT_COMMIT_FAILED] = {"submissions_failed_total", "counter",
                             "Submissions answered 503 because they could not be stored"},
     [STAT_COMMIT_FAILED_AT] = {"submissions_failing_since_seconds", "gauge",
-                               "When the last commit failed, 0 if it did not"},
+                               "When the last commit failed, in Unix time, 0 if the last did not"},
     [STAT_COMMIT_SYNCS] = {"commit_syncs_total", "counter", "Flushes asked of the disk for commits"},
     [STAT_REPEATED] = {"submissions_repeated_total", "counter",
                        "Submissions answered with the receipt of an equal one before them"},
@@ -41,12 +41,16 @@ static const struct {
     [STAT_HELD] = {"messages_held", "gauge", "Messages that need a person"},
     [STAT_QUEUED] = {"messages_queued", "gauge", "Messages waiting for delivery"},
     [STAT_OLDEST] = {"oldest_queued_seconds", "gauge", "Age of the oldest message waiting"},
+    [STAT_COURIER] = {"courier_running", "gauge",
+                      "1 while a process delivers, else 0: then nothing that waits is tried"},
+    [STAT_RELOAD_FAILED_AT] = {"reload_failed_timestamp_seconds", "gauge",
+                               "When the last reload was refused, in Unix time, 0 if it was not"},
     [STAT_ROLE_DEATHS] = {"role_deaths_total", "counter",
                           "Processes of formbridge that died and were replaced"},
     [STAT_CERTIFICATE_EXPIRES] = {"certificate_expires_seconds", "gauge",
-                                  "End of the TLS certificate, as last checked"},
+                                  "End of the TLS certificate, as last checked, in Unix time"},
     [STAT_SEAL_EXPIRES] = {"smime_expires_seconds", "gauge",
-                           "First end of an S/MIME certificate in use, 0 if none is"},
+                           "First end of an S/MIME certificate in use, in Unix time, 0 if none is"},
     [STAT_SPAM_MARKED] = {"spam_marked_trap_total", "counter",
                           "Marked as spam, mostly for a filled honeypot"},
     [STAT_SPAM_MARKED_TOKEN] = {"spam_marked_token_total", "counter",
@@ -94,8 +98,9 @@ int64_t stats_get(enum counter s)
 void stats_write(struct buf *out)
 {
     for (int s = 0; s < STAT_COUNT; s++) {
+        int64_t value = stats_get((enum counter)s);
         buf_fmt(out, "# HELP formbridge_%s %s\n# TYPE formbridge_%s %s\nformbridge_%s %lld\n", about[s].name,
                 about[s].help, about[s].name, about[s].kind, about[s].name,
-                (long long)stats_get((enum counter)s));
+                (long long)(s == STAT_COURIER ? value != 0 : value));
     }
 }

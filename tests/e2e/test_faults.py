@@ -21,7 +21,7 @@ import pytest
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tools"))
 
-from bridge import Bridge, free_port  # noqa: E402
+from bridge import PROGRAM, Bridge, free_port  # noqa: E402
 from ledger import Ledger, whole  # noqa: E402
 from rawhttp import post, reset  # noqa: E402
 from tracing import Strace, alive, roles, threads  # noqa: E402
@@ -231,6 +231,52 @@ def test_a_full_spool_refuses_and_serves_again_when_there_is_room(kind):
         fill(place)
         f.check_refused(mails=1, reason="No space left on device")
         (place / "filler").unlink()
+        f.check_recovers()
+
+
+def checked(f):
+    f.bridge.write_config()
+    done = subprocess.run([PROGRAM, "-c", f.bridge.dir / "config.ini", "check"], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_check_tries_to_write_to_the_spool_and_a_start_does_without(kind):
+    """Who starts a server on a full disk gets one that answers 503 until there is room."""
+    with mounted("ext4", "16M") as place:
+        f = Faulty(spool=place / "spool")
+        assert checked(f)[0] == 0
+        if kind == "full":
+            fill(place)
+        else:
+            run("mount", "-o", "remount,ro", place)
+        code, said = checked(f)
+        words = "No space left on device" if kind == "full" else "Read-only file system"
+        assert code == 78 and f"problem: spool {place}/spool cannot be written: {words}; make room, or mount it writable" in said
+        if kind == "full":
+            with f:
+                assert f"warning: spool {place}/spool cannot be written: {words}: forms are answered 503" in f.bridge.log()
+                f.check_refused(mails=0, reason="No space left on device")
+                (place / "filler").unlink()
+                f.check_recovers()
+        else:
+            run("mount", "-o", "remount,rw", place)
+            assert checked(f)[0] == 0
+
+
+def test_monitoring_sees_that_nothing_is_delivered():
+    with Faulty() as f:
+        f.warm()
+        f.bridge.wait_until(lambda: f.metric("courier_running") == 1, "the courier")
+        (f.bridge.spool / "lock").unlink()
+        (f.bridge.spool / "lock").mkdir()
+        os.kill(f.bridge.named("courier")[0], signal.SIGKILL)
+        f.bridge.wait_for_log("courier: error: cannot open the file lock of the spool")
+        f.bridge.wait_for_log("a courier ended before its time, with exit code 71")
+        assert f.metric("courier_running") == 0
+        assert f.ledger.post(f.bridge) == 200
+        (f.bridge.spool / "lock").rmdir()
+        f.bridge.wait_until(lambda: f.metric("courier_running") == 1, "the courier", 60)
         f.check_recovers()
 
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -308,7 +309,7 @@ def test_what_the_disk_still_has_at_the_end_becomes_mail(monkeypatch):
         assert b.stop() == 0
         c.close()
         slow.wait(PATIENCE)
-        assert "died" not in b.log() and "ended with exit code" not in b.log(), b.log()
+        assert "died" not in b.log() and "ended before its time" not in b.log(), b.log()
         b.start()
         assert len(b.mails(1)) == 1
 
@@ -610,6 +611,87 @@ def one_plain(b, request):
 
 def hashed(password):
     return subprocess.run([PROGRAM, "passwd"], input=password + "\n", capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_service_manager_is_told(tmp_path):
+    """As sd_notify(3) does: when all serves, at a reload, good or refused, and at the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Bridge(start=False) as b:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        usual = b.environment()
+        b.environment = lambda: usual | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        b.start()
+        assert manager.recv(4096) == b"READY=1"
+        for good in (True, False):
+            if not good:
+                b.config["bridge"]["colour"] = "red"
+                b.write_config()
+            b.process.send_signal(signal.SIGHUP)
+            state, since = manager.recv(4096).split(b"\n")
+            assert state == b"RELOADING=1" and abs(int(since.removeprefix(b"MONOTONIC_USEC=")) / 1e6 - time.monotonic()) < PATIENCE
+            assert manager.recv(4096) == b"READY=1"
+        b.process.send_signal(signal.SIGTERM)
+        assert manager.recv(4096) == b"STOPPING=1"
+
+
+def test_monitoring_sees_a_reload_that_was_refused():
+    admin = free_port()
+    with Bridge({"bridge": {"admin_listen": f"127.0.0.1:{admin}"}}) as b:
+        assert metrics(admin)["reload_failed_timestamp_seconds"] == 0
+        b.config["bridge"]["colour"] = "red"
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_until(lambda: abs(metrics(admin)["reload_failed_timestamp_seconds"] - time.time()) < 60, "the time")
+        del b.config["bridge"]["colour"]
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_for_log("reloaded:")
+        b.wait_until(lambda: metrics(admin)["reload_failed_timestamp_seconds"] == 0, "none")
+
+
+def test_a_mailbox_that_is_missing_does_not_keep_a_new_certificate_out(bridge):
+    """For people it is a reason to refuse a reload; but the certificate of all forms must not expire for one."""
+    bridge.config["form other"] = {**Bridge.FORM, "deliver": f"maildir:{bridge.dir}/gone/Maildir"}
+    (bridge.dir / "gone").mkdir()
+    bridge.write_config()
+    bridge.process.send_signal(signal.SIGHUP)
+    bridge.wait_for_log("reloaded:")
+    shutil.rmtree(bridge.dir / "gone")
+    bridge.process.send_signal(signal.SIGHUP)
+    bridge.wait_for_log("not everything the config names is in order: the old set of roles stays")
+    (bridge.dir / "new").mkdir()
+    cert, key = make_certificate(bridge.dir / "new")
+    os.replace(key, bridge.dir / "key.pem")
+    os.replace(cert, bridge.dir / "cert.pem")
+    bridge.wait_for_log("reloading: the certificate has changed", seconds=20 + PATIENCE)
+    bridge.wait_for_log("reloaded:", count=2)
+    assert f"warning: form other: Maildir {bridge.dir}/gone/Maildir: No such file" in bridge.log()
+
+
+def test_there_may_be_hundreds_of_mailboxes():
+    with Bridge(start=False) as b:
+        for i in range(300):
+            kind = f"mbox:{b.dir}/m{i}/box" if i % 3 == 0 else f"maildir:{b.dir}/m{i}"
+            (b.dir / f"m{i}").mkdir()
+            b.config[f"form f{i}"] = {"to": "o@example.com", "from": "w@example.com", "deliver": kind}
+        b.write_config()
+        b.start()
+        for i in (0, 298, 299):
+            assert b.post([("name", "Ada")], f"f{i}")[0] == 200
+        b.wait_for_log("delivered ", count=3)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_mistakes_at_a_start_have_the_priority_of_errors_in_the_journal(ready, journal):
+    ready.config["bridge"]["colour"] = "red"
+    ready.write_config()
+    usual = ready.environment()
+    ready.environment = lambda: usual | ({"JOURNAL_STREAM": "8:1"} if journal else {})
+    ready.start(wait=False)
+    assert ready.process.wait(PATIENCE) == 2
+    ready.process = None
+    (line,) = [line for line in ready.log().splitlines() if "colour" in line]
+    assert line.startswith("<3>formbridge: error: " if journal else "formbridge: error: ")
 
 
 def test_two_instances_do_not_share_a_spool():

@@ -1971,6 +1971,8 @@ struct draft {        /* a message being written */
 /* As the user who owns the spool: makes what is missing of it (mode 0700), syncs the names. false: why says
  * what and where. */
 bool spool_open(struct spool *s, const char *path, char *why, size_t why_size);
+/* Has its disk blocks and names left, for this user, and is it writable? Nothing is tried. */
+bool spool_has_room(const struct spool *s);
 /* Can something be written there now? false: errno says why. */
 bool spool_probe(const struct spool *s);
 void spool_close(struct spool *s);
@@ -3280,6 +3282,7 @@ enum phase {
 
 struct conn_env { /* what all connections of a front share */
     const struct conf *conf;
+    const struct spool *spool;
     struct http *http;
     struct tls_policy policy;
     struct tls_cache *cache;

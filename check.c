@@ -181,6 +181,25 @@ static void check_sockets(struct findings *f, const struct conf *c)
     }
 }
 
+/* It is read as root, and says where all mail goes. */
+static void check_file(struct findings *f, const struct conf *c)
+{
+    struct stat st;
+    if (stat(c->file, &st) != 0 || c->demo) {
+        return;
+    }
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        remark(f, "warning",
+               "%s can be written by others than its owner, who could have all mail sent elsewhere: chmod "
+               "go-w it",
+               c->file);
+    } else if (st.st_uid != 0 && st.st_uid != geteuid()) {
+        remark(f, "warning",
+               "%s belongs to user %u, who could have all mail sent elsewhere: chown it to root", c->file,
+               (unsigned)st.st_uid);
+    }
+}
+
 static void check_kernel(struct findings *f)
 {
     char why[WHY];
@@ -498,6 +517,7 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
     char why[WHY];
     bool loaded = true;
     check_kernel(&f);
+    check_file(&f, c);
     check_certificate(&f, c);
     check_proxies(&f, c);
     check_sockets(&f, c);

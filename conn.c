@@ -155,8 +155,21 @@ static void begin_close(struct conn *c)
     }
 }
 
+/* Who wanted to send a form and could not; what else comes from the internet all day is not worth a line. */
+static void tell_of_refusal(const struct conn *c, unsigned status, const char *why)
+{
+    static const char form[] = "POST /f/";
+    static int64_t complained;
+    const struct buf *head = &c->gate.head;
+    if (head->len >= sizeof form - 1 && memcmp(head->data, form, sizeof form - 1) == 0) {
+        log_seldom(&complained, "refused a post with %u: %s", status,
+                   why != NULL ? why : "too many at a time, or too slow");
+    }
+}
+
 static void refuse(struct conn *c, unsigned status, const char *why)
 {
+    tell_of_refusal(c, status, why);
     leave_http(c);
     buf_clear(&c->reply);
     c->reply_sent = 0;
@@ -276,6 +289,16 @@ static bool meet_visitor(struct conn *c)
     return true;
 }
 
+/* A disk that is full says so itself. After any other failure it is ready again in a while, or nobody would ever try. */
+static const char *why_not_ready(const struct conn_env *env)
+{
+    int64_t failed = stats_get(STAT_COMMIT_FAILED_AT);
+    if (!spool_has_room(env->spool)) {
+        return "the disk of the spool is full or read-only\n";
+    }
+    return failed != 0 && time(NULL) - failed < 30 ? "the spool does not take submissions\n" : NULL;
+}
+
 /* A head has passed the gate. */
 static void on_head(struct conn *c)
 {
@@ -286,11 +309,7 @@ static void on_head(struct conn *c)
     if (c->kind == CONN_REDIRECT) {
         plain_redirect(c->env->conf, c->env->acme, head->iov_base, head->iov_len, &c->reply);
     } else if (c->kind == CONN_ADMIN) {
-        int64_t failed = stats_get(STAT_COMMIT_FAILED_AT);
-        bool failing =
-            failed != 0 && time(NULL) - failed < 30; /* then ready again, or nobody would ever try */
-        plain_admin(failing ? "the spool does not take submissions\n" : NULL, head->iov_base, head->iov_len,
-                    &c->reply);
+        plain_admin(why_not_ready(c->env), head->iov_base, head->iov_len, &c->reply);
     } else if (!join_http(c)) {
         refuse(c, 503, NULL);
         return;

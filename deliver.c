@@ -315,6 +315,16 @@ static void load(struct courier *c, struct item *item)
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
+/* The one way for mail to go of which no other line tells. */
+static void note_taken(const struct courier *c, struct item *item)
+{
+    if (!item->gone) {
+        bool held = faccessat(c->spool->held, item->named.name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        log_info("%s (form %s) was %s by a person", item->ref, item->form, held ? "held" : "dropped");
+        item->gone = true;
+    }
+}
+
 static void give_up(struct item *item, struct state_target *t, const char *reason)
 {
     if (state_text(&t->failed, reason)) {
@@ -412,7 +422,7 @@ static bool all_settled(const struct job *job, const struct state_target *t)
 static void take_report(struct courier *c, struct item *item, struct job *job, const struct report *r)
 {
     if (r->gone) {
-        item->gone = true;
+        note_taken(c, item);
         return;
     }
     load(c, item);
@@ -587,7 +597,9 @@ static void review(void *arg, struct named *named)
     struct courier *c = arg;
     struct item *item = (struct item *)named;
     char reason[REASON_SIZE];
-    item->gone = item->gone || item->scan != c->scan;
+    if (item->scan != c->scan) {
+        note_taken(c, item);
+    }
     bool old = time(NULL) - item->since >= (int64_t)c->conf->max_age;
     for (size_t i = 0; i < item->job_count; i++) {
         struct job *job = &item->jobs[i];

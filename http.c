@@ -107,6 +107,18 @@ static const char *find_form(struct http_request *r, const char *url)
     return NULL;
 }
 
+/* A mistyped name in the action of a page: nothing else tells why no form comes. */
+static void tell_of_unknown_form(const char *url, const char *method)
+{
+    static const char usual[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    static int64_t complained;
+    if (strcmp(method, "POST") == 0 && strncmp(url, "/f/", 3) == 0) {
+        size_t len = strspn(url + 3, usual);
+        log_seldom(&complained, "refused a post with 404: the config has no [form %.*s]",
+                   (int)(len <= FORM_NAME_MAX ? len : FORM_NAME_MAX), url + 3);
+    }
+}
+
 static bool begin_request(struct http_request *r, const char *url, const char *method)
 {
     r->json = request_wants_json(r);
@@ -118,6 +130,7 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
     }
     const char *what = find_form(r, url);
     if (what == NULL) {
+        tell_of_unknown_form(url, method);
         r->allow = "*"; /* a script with a mistyped name is to read so */
         return request_refuse(r, 404, NULL);
     }

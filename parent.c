@@ -105,12 +105,12 @@ static struct bound *find_bound(struct parent *p, const struct endpoint *e)
     return NULL;
 }
 
-/* A unix socket for forms is opened to those who may use it, at a reload too. */
+/* A unix socket is opened to those who may use it, at a reload too. */
 static bool permit(const struct conf *c, const struct endpoint *e)
 {
     char why[REASON_SIZE];
     const char *group;
-    if (e->kind != ENDPOINT_PLAIN || e->addr.ss_family != AF_UNIX) {
+    if (e->addr.ss_family != AF_UNIX) {
         return true;
     }
     if (!listen_group(c, &group)) {

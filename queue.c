@@ -331,7 +331,7 @@ static void list_json(const struct listing *l, const struct entry *e)
             printf("%s{\"target\":", comma);
             print_json(t->text);
             printf(",\"done\":%s,\"tries\":%u,\"next_try\":%" PRId64 ",\"reason\":",
-                   t->done ? "true" : "false", t->tries, t->next_try);
+                   t->done ? "true" : "false", t->tries, e->held ? 0 : t->next_try);
             print_json(t->failed != NULL ? t->failed : t->reason);
             putchar('}');
             comma = ",";
@@ -544,6 +544,18 @@ static int on_entry(const struct conf *c, struct spool *s, struct entries *all, 
                                        : release(s, e);
 }
 
+/* One that fails does not keep the others from it. */
+static int on_entries(const struct conf *c, struct spool *s, struct entries *all, const char *verb, int count,
+                      char **ids)
+{
+    int code = EX_OK;
+    for (int i = 0; i < count; i++) {
+        int one = on_entry(c, s, all, verb, ids[i]);
+        code = code == EX_OK ? one : code;
+    }
+    return code;
+}
+
 static bool takes_id(const char *verb)
 {
     static const char *const verbs[] = {"show", "hold", "release", "drop"};
@@ -555,7 +567,7 @@ static bool takes_id(const char *verb)
     return false;
 }
 
-static int run(const struct conf *c, struct spool *s, const char *verb, const char *id, bool json)
+static int run(const struct conf *c, struct spool *s, const char *verb, int count, char **ids, bool json)
 {
     struct entries all;
     int code = EX_OSERR;
@@ -563,7 +575,7 @@ static int run(const struct conf *c, struct spool *s, const char *verb, const ch
         return flush(s);
     }
     if (read_all(s, &all)) {
-        code = id == NULL ? list(c, s, &all, json) : on_entry(c, s, &all, verb, id);
+        code = count == 0 ? list(c, s, &all, json) : on_entries(c, s, &all, verb, count, ids);
     }
     free(all.list);
     return code;
@@ -575,17 +587,26 @@ int queue_run(const struct conf *c, int count, char **words)
     struct spool s;
     bool json = count > 0 && strcmp(words[count - 1], "--json") == 0;
     const char *verb = count > json ? words[0] : "list";
-    const char *id = takes_id(verb) && count == 2 && !json ? words[1] : NULL;
+    bool one = strcmp(verb, "show") == 0;
+    int ids = takes_id(verb) && !json && (one ? count == 2 : count >= 2) ? count - 1 : 0;
     bool alone = count <= 1 + json && (strcmp(verb, "list") == 0 || (strcmp(verb, "flush") == 0 && !json));
-    if (id == NULL && !alone) {
-        fprintf(stderr, "formbridge: queue list [--json], show ID, flush, hold ID, release ID, drop ID\n");
+    if (ids == 0 && !alone) {
+        fprintf(
+            stderr,
+            "formbridge: queue list [--json], show ID, flush, hold ID ..., release ID ..., drop ID ...\n");
         return EX_USAGE;
+    }
+    if (access(c->spool, F_OK) != 0 && errno == ENOENT) {
+        fprintf(stderr,
+                "formbridge: there is no spool %s: nothing was ever accepted there, or spool is mistyped\n",
+                c->spool);
+        return EX_NOINPUT;
     }
     if (!sandbox_user(c->user, why, sizeof why) || !spool_open(&s, c->spool, why, sizeof why)) {
         fprintf(stderr, "formbridge: %s\n", why);
         return EX_NOPERM;
     }
-    int code = run(c, &s, verb, id, json);
+    int code = run(c, &s, verb, ids, words + 1, json);
     spool_close(&s);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "formbridge: cannot write all of it: %s\n", strerror(errno));

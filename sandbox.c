@@ -206,11 +206,10 @@ static const int calls_all[] = {
 /* The signer has nothing beyond calls_all: no file, no socket of its own. */
 
 static const int calls_front[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(socketpair),  SCMP_SYS(shutdown),
-    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),  SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(openat),
-    SCMP_SYS(fsync),      SCMP_SYS(syncfs),      SCMP_SYS(renameat),
-    SCMP_SYS(renameat2),  SCMP_SYS(linkat),      SCMP_SYS(unlinkat),
+    SCMP_SYS(accept4),    SCMP_SYS(socketpair), SCMP_SYS(shutdown),   SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt), SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+    SCMP_SYS(openat),     SCMP_SYS(fsync),      SCMP_SYS(fstatfs),    SCMP_SYS(syncfs),
+    SCMP_SYS(renameat),   SCMP_SYS(renameat2),  SCMP_SYS(linkat),     SCMP_SYS(unlinkat),
     SCMP_SYS(pwrite64), /* a record to its place in the journal of oncelog.c */
 };
 

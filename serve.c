@@ -431,6 +431,7 @@ struct serve *serve_start(struct front *f)
     s->listeners =
         calloc(c->listen_count + c->http_listen_count + c->admin_listen_count, sizeof *s->listeners);
     s->env = (struct conn_env){.conf = c,
+                               .spool = f->spool,
                                .cache = f->cache,
                                .signer = &f->signer,
                                .peers = f->peers,

@@ -47,6 +47,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -179,6 +180,16 @@ static bool has_groups(int root)
         found = found || (unsigned long)fs.f_type == known[i];
     }
     return found;
+}
+
+bool spool_has_room(const struct spool *s)
+{
+    struct statfs fs;
+    if (fstatfs(s->tmp, &fs) != 0) {
+        return false;
+    }
+    bool names = fs.f_files == 0 || fs.f_ffree > 0; /* 0: the file system does not count them */
+    return (fs.f_flags & ST_RDONLY) == 0 && names && fs.f_bavail > 0;
 }
 
 /* As a submission would do it: a full disk takes names, and a read-only one is open to all that read. */

@@ -234,6 +234,13 @@ def test_a_full_spool_refuses_and_serves_again_when_there_is_room(kind):
         f.check_recovers()
 
 
+def ready(f):
+    client = http.client.HTTPConnection("127.0.0.1", f.admin, timeout=20)
+    client.request("GET", "/readyz")
+    answer = client.getresponse()
+    return answer.status, answer.read()
+
+
 def checked(f):
     f.bridge.write_config()
     done = subprocess.run([PROGRAM, "-c", f.bridge.dir / "config.ini", "check"], capture_output=True, text=True, timeout=60)
@@ -256,6 +263,7 @@ def test_check_tries_to_write_to_the_spool_and_a_start_does_without(kind):
         if kind == "full":
             with f:
                 assert f"warning: spool {place}/spool cannot be written: {words}: forms are answered 503" in f.bridge.log()
+                assert ready(f) == (503, b"the disk of the spool is full or read-only\n")  # before a visitor has found out
                 f.check_refused(mails=0, reason="No space left on device")
                 (place / "filler").unlink()
                 f.check_recovers()

@@ -219,6 +219,15 @@ def test_check_warns_where_the_command_test_would_be_refused(setup, rule, said):
     assert (words in check(setup, 0)) == said
 
 
+def test_check_warns_of_a_config_that_others_may_write(setup):
+    setup.write_config()
+    (setup.dir / "config.ini").chmod(0o664)
+    answer = run("-c", setup.dir / "config.ini", "check")
+    assert answer.returncode == 0 and "config.ini can be written by others than its owner" in answer.stdout
+    (setup.dir / "config.ini").chmod(0o644)
+    assert "by others" not in run("-c", setup.dir / "config.ini", "check").stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start as another user")
 def test_check_says_once_that_the_user_is_missing(setup):
     setup.config["bridge"] |= {"user": "nosuch-user"}

@@ -221,7 +221,7 @@ def test_a_receipt_that_stands_for_two_touches_neither(bridge):
     assert [p.name for p in (bridge.spool / "held").iterdir()] == names[1:]
 
 
-@pytest.mark.parametrize("words", [["shw", "X"], ["show"], ["show", "A", "B"], ["flush", "X"], ["list", "X"], ["--jso"],
+@pytest.mark.parametrize("words", [["shw", "X"], ["show"], ["show", "A", "B"], ["hold"], ["drop"], ["flush", "X"], ["list", "X"], ["--jso"],
                                    ["flush", "--json"], ["drop", "--json"], ["list", "--json", "--json"]])
 def test_wrong_words_are_a_usage_error(bridge, words):
     assert "show ID" in queue(bridge, *words, code=USAGE).stderr
@@ -303,6 +303,33 @@ def test_a_refused_message_is_held_and_the_list_says_why(waiting, host):
     host.answer = b"250 2.1.5 ok\r\n"
     queue(bridge, "release", receipt)
     bridge.wait_until(lambda: host.taken == [receipt] and bridge.queue() == [], "delivery")
+
+
+def test_several_are_steered_at_once_and_the_log_says_what_a_person_did(waiting, host):
+    bridge, first = waiting
+    others = [post(bridge) for _ in range(3)]
+    bridge.wait_for_log("deferred ", count=4)
+    done = queue(bridge, "hold", first, "AAAA-AAAA-AAAA", others[0], code=DATAERR)
+    assert "no message with the receipt AAAA-AAAA-AAAA" in done.stderr
+    assert [e["id"] for e in listed(bridge, HELD) if e["state"] == "held"] == sorted([first, others[0]], key=lambda r: [
+        e["id"] for e in listed(bridge, HELD)].index(r))
+    assert all(t["next_try"] == 0 for e in listed(bridge, HELD) if e["state"] == "held" for t in e["targets"])
+    queue(bridge, "drop", others[1], others[2])
+    queue(bridge, "flush")
+    for receipt, word in ((first, "held"), (others[0], "held"), (others[1], "dropped"), (others[2], "dropped")):
+        bridge.wait_for_log(f"{receipt} (form order) was {word} by a person")
+    host.answer = b"250 2.1.5 ok\r\n"
+    queue(bridge, "release", first, others[0])
+    bridge.wait_until(lambda: sorted(host.taken) == sorted([first, others[0]]) and bridge.queue() == [], "delivery")
+
+
+def test_a_spool_that_is_not_there_is_said_and_not_made(bridge):
+    bridge.stop()
+    bridge.config["bridge"]["spool"] = bridge.dir / "mistyped"
+    bridge.write_config()
+    done = queue(bridge, code=66)
+    assert f"there is no spool {bridge.dir}/mistyped: nothing was ever accepted there" in done.stderr
+    assert not (bridge.dir / "mistyped").exists()
 
 
 # ---- beside the courier

@@ -1,10 +1,12 @@
 /*
- * Who is to look after held messages hears of them by mail, at most every ALERT_INTERVAL.
+ * Who is to look after held messages, and after those that wait for long, hears of them by mail, at most every
+ * ALERT_INTERVAL.
  *
- * What there is to tell is read from the spool, so that no restart forgets it: the messages in held/ whose
- * state was written since the last alert. Times are whole seconds and each belongs to one alert:
+ * What there is to tell is read from the spool, so that no restart forgets it: the messages in held/ whose state was
+ * written since the last alert, and those in queue/ that have come of age since. Times are whole seconds and each
+ * belongs to one alert:
  *
- *     spool/alerted     SECONDS since 1970: what was held before was told
+ *     spool/alerted     SECONDS since 1970: what was held, or of age, before was told
  *
  * The mail goes into queue/ and the way of every other, in the name of ALERT_FORM. It is there before
  * spool/alerted says so: after a crash in between it comes twice. One that cannot be delivered is held like
@@ -32,7 +34,8 @@ struct news {
     struct buf text; /* quoted-printable */
     struct buf_sink sink;
     struct encode_qp qp;
-    size_t count;
+    size_t held, waiting;
+    int64_t from, until; /* what happened then is news */
 };
 
 /* ---- until when was told --------------------------------------------------------------------- */
@@ -76,75 +79,167 @@ static void put(struct encode_qp *qp, const char *text)
     }
 }
 
-static void tell(struct news *n, const char *ref, const char *form, const struct state *st)
+static void tell(struct news *n, const char *ref, const char *form, const char *why)
 {
-    if (n->count++ >= LISTED_MAX) {
-        return;
-    }
     put(&n->qp, ref);
     put(&n->qp, " (form ");
     put(&n->qp, form);
     put(&n->qp, ")");
     encode_qp_break(&n->qp);
     put(&n->qp, "    ");
-    put(&n->qp, st->held != NULL ? st->held : "its .state does not say why");
+    put(&n->qp, why);
     encode_qp_break(&n->qp);
 }
 
-static void look_at(struct news *n, const struct spool *s, const char *name, int64_t from, int64_t until)
+static bool is_news(const struct news *n, int64_t when)
 {
-    int64_t time;
-    char ref[REF_SIZE], form[FORM_NAME_MAX + 1], file[SPOOL_NAME_SIZE + 8];
+    return when >= n->from && when < n->until;
+}
+
+static void look_at_held(struct news *n, const struct spool *s, const char *name, const char *ref,
+                         const char *form)
+{
+    char file[SPOOL_NAME_SIZE + 8];
     struct stat sb;
-    if (!spool_name_parse(name, &time, ref, form) || strcmp(form, ALERT_FORM) == 0 ||
-        !text_fmt(file, sizeof file, "%s.state", name) ||
-        fstatat(s->held, file, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_mtime < from || sb.st_mtime >= until) {
+    struct state st;
+    if (!text_fmt(file, sizeof file, "%s.state", name) ||
+        fstatat(s->held, file, &sb, AT_SYMLINK_NOFOLLOW) != 0 || !is_news(n, sb.st_mtime)) {
         return;
     }
-    struct state st;
     spool_state_read(s->held, name, &st);
-    if (st.held == NULL || strcmp(st.held, STATE_HELD_BY_PERSON) != 0) {
-        tell(n, ref, form, &st);
+    bool by_person = st.held != NULL && strcmp(st.held, STATE_HELD_BY_PERSON) == 0;
+    if (!by_person && n->held++ < LISTED_MAX) {
+        tell(n, ref, form, st.held != NULL ? st.held : "its .state does not say why");
     }
     state_free(&st);
 }
 
-/* false: held/ cannot be read. */
-static bool gather(struct news *n, const struct spool *s, int64_t from, int64_t until)
+static void put_line(struct news *n, const char *text)
 {
-    DIR *dir = spool_list(s->held);
+    put(&n->qp, text);
+    encode_qp_break(&n->qp);
+}
+
+static void put_heading(struct news *n, int64_t after)
+{
+    char age[96];
+    bool hours = after >= 2 * 3600;
+    text_fmt(age, sizeof age,
+             "These have waited for %" PRId64 " %s, and are tried again:", hours ? after / 3600 : after / 60,
+             hours ? "hours" : "minutes");
+    if (n->held > 0) {
+        put_line(n, "");
+    }
+    put_line(n, age);
+}
+
+/* What the first place said that does not have it. */
+static const char *why_waiting(const struct state *st)
+{
+    for (const struct state_target *t = st->targets; t != NULL; t = t->next) {
+        if (!t->done && t->reason != NULL) {
+            return t->reason;
+        }
+    }
+    return "not tried yet: others wait for the same place";
+}
+
+static void look_at_waiting(struct news *n, const struct spool *s, const char *name, int64_t time,
+                            const char *ref, const char *form, int64_t after)
+{
+    struct state st;
+    if (time + after >= n->until) {
+        return;
+    }
+    spool_state_read(s->queue, name, &st);
+    int64_t since = st.since > 0 ? st.since : time; /* a release begins anew */
+    bool news = is_news(n, since + after);
+    if (news && n->waiting == 0) {
+        put_heading(n, after);
+    }
+    if (news && n->waiting++ < LISTED_MAX) {
+        tell(n, ref, form, why_waiting(&st));
+    }
+    state_free(&st);
+}
+
+/* after: when what waits is news, or 0 for what is held. false: the directory cannot be read. */
+static bool gather(struct news *n, const struct spool *s, int64_t after)
+{
+    DIR *dir = spool_list(after > 0 ? s->queue : s->held);
     if (dir == NULL) {
         return false;
     }
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        look_at(n, s, e->d_name, from, until);
+        int64_t time;
+        char ref[REF_SIZE], form[FORM_NAME_MAX + 1];
+        if (!spool_name_parse(e->d_name, &time, ref, form) || strcmp(form, ALERT_FORM) == 0) {
+            continue;
+        }
+        if (after > 0) {
+            look_at_waiting(n, s, e->d_name, time, ref, form, after);
+        } else {
+            look_at_held(n, s, e->d_name, ref, form);
+        }
     }
     closedir(dir);
+    return true;
+}
+
+static void put_rest(struct news *n, size_t count)
+{
+    char more[64];
+    if (count > LISTED_MAX) {
+        text_fmt(more, sizeof more, "and %zu more", count - LISTED_MAX);
+        put_line(n, more);
+    }
+}
+
+/* false: it could not be read. */
+static bool put_news(struct news *n, const struct conf *c, const struct spool *s)
+{
+    if (!gather(n, s, 0)) {
+        return false;
+    }
+    put_rest(n, n->held);
+    if (c->alert_after > 0 && !gather(n, s, c->alert_after)) {
+        return false;
+    }
+    put_rest(n, n->waiting);
     return true;
 }
 
 static void put_advice(struct news *n)
 {
     static const char *const lines[] = {
-        "", "formbridge queue list         what is held, and why",
+        "", "formbridge queue list         what waits, what is held, and why",
         "formbridge queue show ID      one of them",
         "formbridge queue release ID   to try it again, when the cause is removed",
         "formbridge queue drop ID      to delete it"};
-    if (n->count > LISTED_MAX) {
-        char more[64];
-        text_fmt(more, sizeof more, "and %zu more", n->count - LISTED_MAX);
-        put(&n->qp, more);
-        encode_qp_break(&n->qp);
-    }
     for (size_t i = 0; i < COUNT(lines); i++) {
-        put(&n->qp, lines[i]);
-        encode_qp_break(&n->qp);
+        put_line(n, lines[i]);
     }
 }
 
 /* ---- the mail -------------------------------------------------------------------------------- */
 
-static void put_header(struct buf *out, const struct conf *c, const char *ref, size_t count, int64_t now)
+static void put_subject(struct buf *line, const struct conf *c, const struct news *n)
+{
+    buf_fmt(line, "%s: ", c->hostname);
+    if (n->held > 0) {
+        buf_fmt(line, "%zu %s held and need%s a person", n->held,
+                n->held == 1 ? "message is" : "messages are", n->held == 1 ? "s" : "");
+    }
+    if (n->waiting > 0) {
+        buf_fmt(line, "%s%zu %s for long", n->held > 0 ? ", " : "", n->waiting,
+                n->held > 0       ? "more wait"
+                : n->waiting == 1 ? "message waits"
+                                  : "messages wait");
+    }
+}
+
+static void put_header(struct buf *out, const struct conf *c, const char *ref, const struct news *n,
+                       int64_t now)
 {
     struct buf line;
     buf_init(&line, SIZE_MAX / 2);
@@ -158,8 +253,7 @@ static void put_header(struct buf *out, const struct conf *c, const char *ref, s
     const char *to = buf_text(&line);
     encode_header(out, "To", to != NULL ? to : "");
     buf_clear(&line);
-    buf_fmt(&line, "%s: %zu %s held and need%s a person", c->hostname, count,
-            count == 1 ? "message is" : "messages are", count == 1 ? "s" : "");
+    put_subject(&line, c, n);
     const char *subject = buf_text(&line);
     encode_header_text(out, "Subject", subject != NULL ? subject : "");
     buf_free(&line);
@@ -181,7 +275,7 @@ static bool queue_mail(const struct conf *c, struct spool *s, const struct news 
     }
     spool_ref(ref, random);
     buf_init(&head, 1 << 16);
-    put_header(&head, c, ref, n->count, now);
+    put_header(&head, c, ref, n, now);
     spool_begin(s, &d, now, ref, ALERT_FORM);
     bool ok = buf_ok(&head) && d.sink.put(&d.sink, head.data, head.len) &&
               d.sink.put(&d.sink, n->text.data, n->text.len);
@@ -197,16 +291,16 @@ static bool queue_mail(const struct conf *c, struct spool *s, const struct news 
 /* false: it could not be done now. */
 static bool send_news(const struct conf *c, struct spool *s, int64_t from, int64_t now)
 {
-    struct news n = {.count = 0};
+    struct news n = {.from = from, .until = now};
     buf_init(&n.text, 1 << 20);
     buf_sink(&n.sink, &n.text);
     encode_qp_begin(&n.qp, &n.sink.sink);
-    bool ok = gather(&n, s, from, now);
-    if (ok && n.count > 0) {
+    bool ok = put_news(&n, c, s);
+    if (ok && n.held + n.waiting > 0) {
         put_advice(&n);
         ok = encode_qp_end(&n.qp) && queue_mail(c, s, &n, now);
         if (ok) {
-            log_info("told %s of %zu held", c->alert_to[0], n.count);
+            log_info("told %s of %zu held, %zu waiting", c->alert_to[0], n.held, n.waiting);
             write_stamp(s, now);
         }
     }

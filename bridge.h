@@ -1646,6 +1646,7 @@ struct conf {
     unsigned max_files;
     size_t max_memory;             /* bytes of bodies in memory, each front */
     unsigned retry_min, retry_max; /* back-off between tries */
+    unsigned alert_after;          /* seconds that a message waits before somebody is told; 0: for ever */
     unsigned max_age;              /* then a message is held */
     char **alert_to;               /* who hears of held messages */
     size_t alert_to_count;         /* 0: nobody */
@@ -2441,7 +2442,7 @@ void names_free(struct names *n);
 
 enum { ALERT_INTERVAL = 60 * 60 }; /* between two alerts, at least */
 
-/* If it is time: puts one mail that names the messages held since the last one into the queue. now: seconds
+/* If it is time: puts one mail that names the messages held, or alert_after old, since the last one into the queue. now: seconds
  * since 1970. Returns when to call again though nothing is held until then; 0: need not be. A message held
  * now is told of by a call in the next second or later. */
 int64_t alert_run(const struct conf *c, struct spool *s, int64_t now);

@@ -85,6 +85,8 @@ static const struct confset_key keys[] = {
      "the addresses that are told of held mail", NULL, NULL},
     {KEY_BRIDGE, "alert_from", confset_from, ONE(conf, alert_from), NULL, "the first address in alert_to",
      "the address that tells them", NULL, NULL},
+    {KEY_BRIDGE, "alert_after", confset_seconds, ONE(conf, alert_after), "4h", NULL,
+     "the age at which they are told of mail that waits, 0 for never", "0", "365d"},
     {KEY_BRIDGE, "alert_deliver", confset_targets, LIST(conf, alert_targets, alert_target_count), NULL, "none",
      "the mailbox or the [mailhost] that such mail is given to", NULL, NULL},
 

@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 enum {
+    LOOK_AGAIN = 600,   /* seconds, for what has waited long enough to be told of */
     SCAN_INTERVAL = 30, /* seconds, when nothing wakes us */
     SCAN_REST = 3, /* times as long as a scan took until the next: a long queue is not read all the time */
     SCAN_GATHER =
@@ -83,7 +84,8 @@ struct courier {
     bool woken;
     bool warned; /* of names that are not ours */
     int64_t oldest;
-    int64_t alert_due; /* when to see whether held messages are to be told of; 0: nothing to tell */
+    int64_t
+        alert_due; /* when to see whether there is something to tell; 0: nothing was held, and nothing waits for long */
 };
 
 static int64_t milliseconds(void)
@@ -658,6 +660,10 @@ static void scan(struct courier *c)
     if (whole) {
         review_all(c);
         settle_listed(c);
+    }
+    if (c->alert_due == 0 && c->conf->alert_after > 0 && c->oldest != 0 &&
+        now >= c->oldest + c->conf->alert_after) {
+        c->alert_due = now + (c->conf->alert_after < LOOK_AGAIN ? c->conf->alert_after : LOOK_AGAIN);
     }
     if (started >= c->scan_next) {
         stats_set(STAT_HELD, (int64_t)spool_count(c->spool->held));

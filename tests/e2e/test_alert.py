@@ -96,6 +96,36 @@ def test_nothing_new_is_no_alert(alarmed):
     assert len(alerts(alarmed)) == 1
 
 
+def test_what_waits_for_long_is_told_of_once(alarmed, host):  # noqa: F811
+    """A mail host that does not know the password any more puts everything off for days."""
+    host.answer = b"451 4.3.0 later\r\n"
+    alarmed.stop()
+    alarmed.config["bridge"]["alert_after"] = "2s"
+    alarmed.write_config()
+    alarmed.start()
+    receipt = post_marked(alarmed)
+    time.sleep(2.5)
+    queue(alarmed, "flush")  # in place of half a minute until the queue is looked at
+    (mail,) = alerts(alarmed, 1)
+    assert mail["Subject"] == "localhost: 1 message waits for long"
+    text = text_of(mail)
+    assert "These have waited for " in text and f"{receipt} (form order)\n" in text and "451 4.3.0 later" in text
+    assert "Ada" not in mail.as_string() and "typed" not in mail.as_string()
+
+
+def test_nobody_is_told_of_what_waits_where_that_is_not_wanted(alarmed, host):  # noqa: F811
+    host.answer = b"451 4.3.0 later\r\n"
+    alarmed.stop()
+    alarmed.config["bridge"]["alert_after"] = "0"
+    alarmed.write_config()
+    alarmed.start()
+    post_marked(alarmed)
+    for _ in range(3):
+        time.sleep(1)
+        queue(alarmed, "flush")
+    assert alerts(alarmed) == []
+
+
 def test_what_a_person_holds_is_no_news(alarmed, host):  # noqa: F811
     host.answer = b"451 4.3.0 later\r\n"
     receipt = post(alarmed)

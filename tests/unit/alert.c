@@ -79,7 +79,7 @@ static void take_alert(struct place *p, char *text, size_t size)
     DIR *dir = spool_list(p->spool.queue);
     size_t found = 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        if (e->d_name[0] != '.') {
+        if (strstr(e->d_name, "._alert") != NULL) {
             int fd = openat(p->spool.queue, e->d_name, O_RDONLY | O_CLOEXEC);
             ssize_t n = read(fd, text, size - 1);
             assert_true(n > 0);
@@ -120,6 +120,52 @@ static void each_message_is_told_of_once_and_every_hour_at_most(void **state)
 
     assert_int_equal(alert_run(p->conf, &p->spool, NOON + 2 * ALERT_INTERVAL), 0);
     assert_int_equal(alerts(p), 0);
+}
+
+/* since: of a release, or 0. */
+static void waits(struct place *p, const char *name, int64_t since)
+{
+    struct state st = {.since = since};
+    int fd = openat(p->spool.queue, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_true(state_text(&state_target(&st, "main")->reason, "does not know the password"));
+    assert_true(spool_state_write(p->spool.queue, name, &st));
+    state_free(&st);
+}
+
+static void what_waits_is_told_of_once_when_it_is_old_enough(void **state)
+{
+    struct place *p = *state;
+    char text[8192];
+    assert_int_equal(p->conf->alert_after, 4 * 3600);
+    waits(p, "20261123T080001Z.6K2M-Q9XD-4TRW.order", 0);
+    assert_int_equal(alert_run(p->conf, &p->spool, NOON), 0);
+    assert_int_equal(alerts(p), 1); /* nothing but itself */
+    waits(p, "20261123T075959Z.7K2M-Q9XD-4TRW.order", 0);
+    waits(p, "20261123T000000Z.8K2M-Q9XD-4TRW.order", NOON - 4 * 3600 + 1); /* released */
+    assert_int_equal(alert_run(p->conf, &p->spool, NOON), 0);
+    take_alert(p, text, sizeof text);
+    assert_non_null(strstr(text, "Subject: forms.example.com: 1 message waits for long\n"));
+    assert_non_null(
+        strstr(text, "These have waited for 4 hours, and are tried again:\n7K2M-Q9XD-4TRW (form order)\n"
+                     "    does not know the password\n"));
+    assert_null(strstr(text, "6K2M"));
+    assert_null(strstr(text, "8K2M"));
+
+    held(p, "20261122T000000Z.9K2M-Q9XD-4TRW.order", "no such mailbox", NOON + 5);
+    assert_int_equal(alert_run(p->conf, &p->spool, NOON + ALERT_INTERVAL), 0);
+    take_alert(p, text, sizeof text);
+    assert_non_null(strstr(text, ": 1 message is held and needs a person, 2"));
+    assert_non_null(strstr(text, "for long\n"));
+    assert_non_null(strstr(text, "9K2M-Q9XD-4TRW (form order)\n    no such mailbox\n\nThese have waited"));
+    assert_non_null(strstr(text, "6K2M"));
+    assert_non_null(strstr(text, "8K2M"));
+    assert_null(strstr(text, "7K2M"));
+    p->conf->alert_after = 0;
+    waits(p, "20261123T000000Z.5K2M-Q9XD-4TRW.order", 0);
+    assert_int_equal(alert_run(p->conf, &p->spool, NOON + 9 * ALERT_INTERVAL), 0);
+    assert_int_equal(alerts(p), 4);
 }
 
 static void every_second_belongs_to_one_alert(void **state)
@@ -208,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_held_is_nothing_told, setup, teardown),
         cmocka_unit_test_setup_teardown(each_message_is_told_of_once_and_every_hour_at_most, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_waits_is_told_of_once_when_it_is_old_enough, setup, teardown),
         cmocka_unit_test_setup_teardown(every_second_belongs_to_one_alert, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_hides_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_spool_that_takes_nothing_is_asked_again, setup, teardown),

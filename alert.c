@@ -123,7 +123,7 @@ static void put_line(struct news *n, const char *text)
 static void put_heading(struct news *n, int64_t after)
 {
     char age[96];
-    bool hours = after >= 2 * 3600;
+    bool hours = after >= 7200;
     text_fmt(age, sizeof age,
              "These have waited for %" PRId64 " %s, and are tried again:", hours ? after / 3600 : after / 60,
              hours ? "hours" : "minutes");

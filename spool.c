@@ -192,21 +192,21 @@ bool spool_has_room(const struct spool *s)
     return (fs.f_flags & ST_RDONLY) == 0 && names && fs.f_bavail > 0;
 }
 
-/* As a submission would do it: a full disk takes names, and a read-only one is open to all that read. */
+/* As a submission would do it: a full disk takes names, and a read-only one is open to all that read. In tmp/, which is
+ * swept, since this may die half-way, too. */
 bool spool_probe(const struct spool *s)
 {
     static const char name[] = "check", block[PROBE_SIZE] = {0};
-    const int *dirs[] = {&s->tmp, &s->queue, &s->held};
-    int error = 0;
-    for (size_t i = 0; i < COUNT(dirs) && error == 0; i++) {
-        int fd = openat(*dirs[i], name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0 || !spool_write(fd, block, sizeof block) || fsync(fd) != 0) {
-            error = errno;
-        }
-        if (fd >= 0) {
-            close(fd);
-            unlinkat(*dirs[i], name, 0);
-        }
+    int fd = openat(s->tmp, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return false;
+    }
+    int error = spool_write(fd, block, sizeof block) && fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    unlinkat(s->tmp, name, 0);
+    const int others[] = {s->queue, s->held};
+    for (size_t i = 0; i < COUNT(others) && error == 0; i++) {
+        error = faccessat(others[i], ".", W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
     }
     errno = error;
     return error == 0;

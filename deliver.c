@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 enum {
+    FLUSH_LASTS = 60,   /* seconds, for what is found as new only then, see `again` */
     LOOK_AGAIN = 600,   /* seconds, for what has waited long enough to be told of */
     SCAN_INTERVAL = 30, /* seconds, when nothing wakes us */
     SCAN_REST = 3, /* times as long as a scan took until the next: a long queue is not read all the time */
@@ -84,8 +85,8 @@ struct courier {
     bool woken;
     bool warned; /* of names that are not ours */
     int64_t oldest;
-    int64_t
-        alert_due; /* when to see whether there is something to tell; 0: nothing was held, and nothing waits for long */
+    int64_t flushed;   /* when a person last wanted all tried at once; 0: never */
+    int64_t alert_due; /* when to see whether there is something to tell; 0: need not be */
 };
 
 static int64_t milliseconds(void)
@@ -283,8 +284,10 @@ static void add_job(struct courier *c, struct item *item, const struct form_conf
                         .owner = item,
                         .tries = t == NULL ? 0 : t->tries};
     int64_t next = t == NULL ? 0 : t->next_try;
-    if (next > now + (int64_t)c->conf->retry_max) { /* the clock was set back, or retry_max lowered, since */
-        next = now;
+    bool flushed = now >= c->flushed && now - c->flushed < FLUSH_LASTS;
+    if (flushed ||
+        next > now + (int64_t)c->conf->retry_max) { /* later: the clock was set back, or retry_max lowered */
+        next = next < now ? next : now;
     }
     job->due = next > 0 ? next : item->since < now ? item->since : now;
     item->left++;
@@ -713,7 +716,8 @@ static void wait_for_more(struct courier *c)
         (void)got;
     }
     if (fds[1].revents != 0 && drain(&c->fifo)) {
-        dests_flush(c->dests, time(NULL));
+        c->flushed = time(NULL);
+        dests_flush(c->dests, c->flushed);
         c->woken = true;
     }
     if (fds[2].revents != 0 && drain(&c->wake)) {

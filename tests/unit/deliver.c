@@ -537,6 +537,14 @@ static void say_held(struct place *p, const char *name)
     state_free(&st);
 }
 
+static bool says_held(const struct place *p, const char *name)
+{
+    struct state st = state_of(p->s.queue, name);
+    bool held = st.held != NULL;
+    state_free(&st);
+    return held;
+}
+
 /* As `queue hold` and `queue release` leave it, between two scans that both see the message in queue/. */
 static void what_was_held_and_released_between_two_scans_is_released(void **state)
 {
@@ -581,6 +589,27 @@ static void what_fails_after_such_a_release_is_held_for_that_reason(void **state
     struct state st = state_of(p->s.held, name);
     assert_non_null(strstr(st.held, "nobody here"));
     state_free(&st);
+    host_stop(p);
+}
+
+/* The message is between two scans then, and is in no queue that could be told. */
+static void a_flush_that_comes_at_once_after_such_a_release_is_not_lost(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE];
+    use_lmtp(p, 0);
+    p->to[0] = (char *)"defer@example.com";
+    host_start(p);
+    queue(p, name, p->now, "order");
+    courier_start(p);
+    EVENTUALLY(has_state(p->s.queue, name));
+    say_held(p, name);
+    flush(p);
+    EVENTUALLY(!says_held(p, name));
+    p->to[0] = (char *)"orders@example.com";
+    flush(p);
+    EVENTUALLY(empty_queue(p));
+    courier_stop(p);
     host_stop(p);
 }
 
@@ -996,6 +1025,7 @@ int main(void)
         TEST(a_failed_target_does_not_keep_the_others_waiting),
         TEST(what_was_held_and_released_between_two_scans_is_released),
         TEST(what_fails_after_such_a_release_is_held_for_that_reason),
+        TEST(a_flush_that_comes_at_once_after_such_a_release_is_not_lost),
         TEST(a_state_that_the_scan_did_not_see_counts_all_the_same),
         TEST(a_slow_host_stalls_nobody_else),
         TEST(one_connection_carries_many_messages),

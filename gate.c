@@ -394,7 +394,7 @@ static bool judge_head(struct gate *g)
 struct span gate_field(const struct gate *g, const char *name)
 {
     struct span rest = {(const char *)g->head.data, g->head.len}, line, before;
-    while (cut(&rest, '\n', &line)) {
+    while (rest.len > 0 && cut(&rest, '\n', &line)) {
         if (line.len > 0 && line.at[line.len - 1] == '\r') {
             line.len--;
         }

@@ -105,6 +105,11 @@ static void run(const uint8_t *data, size_t size, unsigned seed, struct verdict 
         buf_put(&v->out, out, out_len);
         at += taken;
     }
+    /* What an answer is made by, also of a head that was cut off or refused. */
+    struct span accept = gate_field(&g, "accept");
+    const char *head = (const char *)g.head.data;
+    must(accept.len == 0 || (accept.at >= head && accept.at + accept.len <= head + g.head.len));
+    must(accept.len == 0 || memchr(accept.at, '\n', accept.len) == NULL);
     v->status = g.status;
     gate_free(&g);
 }

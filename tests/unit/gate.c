@@ -334,6 +334,34 @@ static void nothing_passes_after_a_request_that_closes(void **state)
     }
 }
 
+static void fields_can_be_read_of_what_was_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *accept;
+    } cases[] = {
+        {"", ""},
+        {"GET /", ""},
+        {POST "Accept: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", "application/json"},
+        {POST "aCCept:\t a b \t\r\nAccept: second\r\nContent-Length: x\r\n\r\n", "a b"},
+        {POST "Accept: cut", ""},
+        {POST "Accept: a\nX: y\r\n", "a"},
+        {POST "Accepted: no\r\nX: Accept: no\r\n", ""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct gate g;
+        struct buf out;
+        buf_init(&out, 1 << 20);
+        gate_init(&g, MAX_HEAD, MAX_BODY);
+        feed(&g, cases[i].in, strlen(cases[i].in), 3, &out);
+        struct span accept = gate_field(&g, "accept");
+        assert_int_equal(accept.len, strlen(cases[i].accept));
+        assert_true(accept.len == 0 || memcmp(accept.at, cases[i].accept, accept.len) == 0);
+        buf_free(&out);
+        gate_free(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_body_is_counted_and_the_next_head_found),
         cmocka_unit_test(one_empty_line_before_a_head_is_dropped),
         cmocka_unit_test(nothing_passes_after_a_request_that_closes),
+        cmocka_unit_test(fields_can_be_read_of_what_was_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

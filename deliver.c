@@ -229,9 +229,8 @@ static void settle(struct courier *c, struct item *item)
     if (item->gone || (item->again && !item->dirty)) {
         c->woken = c->woken || item->again;
         forget(c, item);
-    } else if (
-        item->again) { /* what it must not forget stands in memory alone: the next scan brings it here again */
-        return;
+    } else if (item->again) {
+        return; /* what it must not forget stands in memory alone: the next scan brings it here again */
     } else if (item->left > 0) {
         if (item->dirty) {
             save(c, item);

@@ -641,9 +641,9 @@ static void reload(struct parent *p, const char *because, enum check_kind kind)
         log_errors(&errors);
         reload_fails("the config has mistakes: the old set of roles stays");
     } else if (strcmp(c->spool, p->current->conf->spool) != 0) {
-        log_error(
-            "spool cannot change while mail may wait in the old one: the old set of roles stays; empty the "
-            "queue, then restart");
+        reload_fails("spool cannot change while mail may wait in the old one: the old set of roles stays; "
+                     "empty the queue, "
+                     "then restart");
         conf_free(c);
     } else if (!check_apart(c, kind)) {
         reload_fails("not everything the config names is in order: the old set of roles stays");

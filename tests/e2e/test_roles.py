@@ -622,10 +622,10 @@ def test_the_service_manager_is_told(tmp_path):
         b.environment = lambda: usual | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         b.start()
         assert manager.recv(4096) == b"READY=1"
-        for good in (True, False):
-            if not good:
-                b.config["bridge"]["colour"] = "red"
-                b.write_config()
+        for change in ({}, {"spool": b.dir / "other"}, {"spool": b.spool, "hostname": "no.example.com",
+                                                         "http_listen": f"127.0.0.1:{b.port}1"}, {"colour": "red"}):
+            b.config["bridge"] |= change
+            b.write_config()
             b.process.send_signal(signal.SIGHUP)
             state, since = manager.recv(4096).split(b"\n")
             assert state == b"RELOADING=1" and abs(int(since.removeprefix(b"MONOTONIC_USEC=")) / 1e6 - time.monotonic()) < PATIENCE

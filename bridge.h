@@ -2442,8 +2442,8 @@ void names_free(struct names *n);
 
 enum { ALERT_INTERVAL = 60 * 60 }; /* between two alerts, at least */
 
-/* If it is time: puts one mail that names the messages held, or alert_after old, since the last one into the queue. now: seconds
- * since 1970. Returns when to call again though nothing is held until then; 0: need not be. A message held
+/* If it is time: puts one mail that names the messages that were held, or became alert_after old, since the last one
+ * into the queue. now: seconds since 1970. Returns when to call again though nothing is held until then; 0: need not be. A message held
  * now is told of by a call in the next second or later. */
 int64_t alert_run(const struct conf *c, struct spool *s, int64_t now);
 
@@ -3413,19 +3413,19 @@ void notify_stopping(void);
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
 enum check_kind {
-    CHECK_QUIET, /* before a start: only what is not in order */
-    CHECK_RENEWAL, /* the same, for a new certificate: what concerns one form alone is a warning, and nothing more */
-    CHECK_SHOWN,  /* for a person: what is in order, too */
-    CHECK_ONLINE, /* the same, and talks to every mail host and LMTP server */
+    CHECK_QUIET,   /* before a start: only what is not in order */
+    CHECK_RENEWAL, /* the same, for a new certificate: what concerns one form alone is only a warning */
+    CHECK_SHOWN,   /* for a person: what is in order, too */
+    CHECK_ONLINE,  /* that, and talks to every mail host and LMTP server */
 };
 
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
  * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (unless CHECK_QUIET), "made: …", "warning: …" or "problem: …"; the last sums up (unless CHECK_QUIET). Returns the
+ * …" (not of the first two kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
  * number of problems. */
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
-/* The same in a child process, which leaves this one as it is. Findings go to the log, or, unless
- * CHECK_QUIET, to stdout. false: there are problems. */
+/* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
+ * person, to stdout. false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
 
 /* ---- listen.c: listening sockets ------------------------------------------------------------- */

@@ -196,24 +196,36 @@ void buf_sink(struct buf_sink *s, struct buf *b)
     s->buf = b;
 }
 
+static ssize_t read_some(int fd, void *bytes, size_t len)
+{
+    ssize_t n;
+    do {
+        n = read(fd, bytes, len);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
 bool buf_read_file(const char *path, struct buf *out)
 {
+    unsigned char more = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
     }
-    int error = 0;
-    for (ssize_t n = 1; n != 0 && error == 0;) {
-        unsigned char more = 0; /* one byte beyond what b takes: is there any? */
-        size_t left = out->max - out->len, want = left < 4096 ? left : 4096;
-        void *room = want == 0 ? &more : buf_room(out, want);
-        n = room != NULL ? read(fd, room, want == 0 ? 1 : want) : -1;
-        error = room == NULL ? ENOMEM : n < 0 ? errno : n > 0 && want == 0 ? EFBIG : 0;
-        out->len += n > 0 && want > 0 ? (size_t)n : 0;
-        n = error == EINTR ? 1 : n;
-        error = error == EINTR ? 0 : error;
+    ssize_t n = 1;
+    while (n > 0 && out->len < out->max) {
+        size_t left = out->max - out->len, len = left < 4096 ? left : 4096;
+        void *room = buf_room(out, len);
+        n = room != NULL ? read_some(fd, room, len) : -1;
+        errno = room != NULL ? errno : ENOMEM;
+        out->len += n > 0 ? (size_t)n : 0;
     }
+    if (n > 0 && (n = read_some(fd, &more, 1)) > 0) { /* it takes no more: is there any? */
+        errno = EFBIG;
+        n = -1;
+    }
+    int error = errno;
     close(fd);
     errno = error;
-    return error == 0;
+    return n == 0;
 }

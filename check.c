@@ -34,43 +34,40 @@ struct findings {
     unsigned problems, warnings;
 };
 
-PRINTF(2, 3) static void problem(struct findings *f, const char *fmt, ...)
+PRINTF(3, 0) static void note(struct findings *f, const char *word, const char *fmt, va_list args)
 {
     char text[1024];
-    va_list args;
-    va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    buf_fmt(f->out, "problem: %s\n", text);
-    f->problems++;
-}
-
-PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char *fmt, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
     if (!f->quiet || strcmp(word, "ok") != 0) {
         buf_fmt(f->out, "%s: %s\n", word, text);
     }
     f->warnings += strcmp(word, "warning") == 0;
+    f->problems += strcmp(word, "problem") == 0;
+}
+
+PRINTF(2, 3) static void problem(struct findings *f, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    note(f, "problem", fmt, args);
+    va_end(args);
+}
+
+PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    note(f, word, fmt, args);
+    va_end(args);
 }
 
 /* Of one form: no reason to let the certificate of all of them expire. */
 PRINTF(2, 3) static void trouble(struct findings *f, const char *fmt, ...)
 {
-    char text[1024];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    note(f, f->kind == CHECK_RENEWAL ? "warning" : "problem", fmt, args);
     va_end(args);
-    if (f->kind == CHECK_RENEWAL) {
-        remark(f, "warning", "%s", text);
-    } else {
-        problem(f, "%s", text);
-    }
 }
 
 static void date_text(int64_t when, char *out, size_t size)

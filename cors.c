@@ -56,9 +56,10 @@ const char *cors_site(const struct http_request *r)
 /* An origin as a browser writes it, and nothing else that could stand in the log. */
 static bool is_plain_origin(const char *text)
 {
-    static const char usual[] = "abcdefghijklmnopqrstuvwxyz0123456789.-:/[]";
+    static const char usual[] = "abcdefghijklmnopqrstuvwxyz0123456789.-:[]";
+    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
     size_t len = strlen(text);
-    return len <= SITE_MAX && strspn(text, usual) == len && strstr(text, "://") != NULL;
+    return scheme > 0 && len <= SITE_MAX && scheme + strspn(text + scheme, usual) == len;
 }
 
 /* The owner who has forgotten "www." has no other sign of why no order comes. */

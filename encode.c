@@ -12,6 +12,7 @@
 enum {
     HEADER_LINE = 78,      /* RFC 5322 §2.1.1, without the line end */
     WORD_MAX = 75,         /* an encoded-word, RFC 2047 §2; enough for a line, its name included, too */
+    QUOTED_MAX = 60,       /* of a name that stands in quotes */
     BASE64_LINE_IN = 57,   /* bytes that make a line of 76 */
     BASE64_LINE = 77,      /* that line with its end */
     BASE64_LINES = 50,     /* given to the sink at a time */
@@ -359,17 +360,11 @@ void encode_header_text(struct buf *out, const char *name, const char *text)
     buf_byte(out, '\n');
 }
 
-/* RFC 5322 §3.4: a name that is plain in quotes, so that nothing in it is taken for an address or a comment. */
-static void put_quoted(struct buf *out, const char *text)
+/* Can it stand in quotes (RFC 5322 §3.2.4), where nothing in it is taken for an address or a comment, without an escape
+ * and within a line? */
+static bool is_quotable(const char *person)
 {
-    buf_byte(out, '"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\') {
-            buf_byte(out, '\\');
-        }
-        buf_byte(out, (unsigned char)*text);
-    }
-    buf_byte(out, '"');
+    return header_plain(person) && strpbrk(person, "\"\\") == NULL && strlen(person) <= QUOTED_MAX;
 }
 
 void encode_header_mailbox(struct buf *out, const char *name, const char *person, const char *address)
@@ -377,10 +372,9 @@ void encode_header_mailbox(struct buf *out, const char *name, const char *person
     struct buf whole;
     if (person == NULL || *person == '\0') {
         encode_header(out, name, address);
-    } else if (header_plain(person)) {
-        buf_init(&whole, 2 * strlen(person) + strlen(address) + HEADER_LINE);
-        put_quoted(&whole, person);
-        buf_fmt(&whole, " <%s>", address);
+    } else if (is_quotable(person)) {
+        buf_init(&whole, strlen(person) + strlen(address) + sizeof "\"\" <>");
+        buf_fmt(&whole, "\"%s\" <%s>", person, address);
         encode_header(out, name, buf_text(&whole) != NULL ? buf_text(&whole) : "");
         out->failed = out->failed || !buf_ok(&whole);
         buf_free(&whole);

@@ -96,13 +96,17 @@ def test_nothing_new_is_no_alert(alarmed):
     assert len(alerts(alarmed)) == 1
 
 
+def everything_waits(bridge, host, after):  # noqa: F811
+    host.answer = b"451 4.3.0 later\r\n"
+    bridge.stop()
+    bridge.config["bridge"]["alert_after"] = after
+    bridge.write_config()
+    bridge.start()
+
+
 def test_what_waits_for_long_is_told_of_once(alarmed, host):  # noqa: F811
     """A mail host that does not know the password any more puts everything off for days."""
-    host.answer = b"451 4.3.0 later\r\n"
-    alarmed.stop()
-    alarmed.config["bridge"]["alert_after"] = "2s"
-    alarmed.write_config()
-    alarmed.start()
+    everything_waits(alarmed, host, "2s")
     receipt = post_marked(alarmed)
     time.sleep(2.5)
     queue(alarmed, "flush")  # in place of half a minute until the queue is looked at
@@ -114,11 +118,7 @@ def test_what_waits_for_long_is_told_of_once(alarmed, host):  # noqa: F811
 
 
 def test_nobody_is_told_of_what_waits_where_that_is_not_wanted(alarmed, host):  # noqa: F811
-    host.answer = b"451 4.3.0 later\r\n"
-    alarmed.stop()
-    alarmed.config["bridge"]["alert_after"] = "0"
-    alarmed.write_config()
-    alarmed.start()
+    everything_waits(alarmed, host, "0")
     post_marked(alarmed)
     for _ in range(3):
         time.sleep(1)

@@ -404,6 +404,7 @@ def test_a_page_of_the_gate_is_in_the_language_of_its_reader(served):
 @pytest.mark.parametrize("request_, said", [
     (post(BODY, b"Origin: https://example.com"), "refused a request from https://example.com, which is not among its origins"),
     (lines(b"Origin: https://example.net", line=b"OPTIONS /f/order HTTP/1.1"), "refused a request from https://example.net, "),
+    (post(BODY, b"Origin: https://x.com/ada"), "refused a request from another site, which is not among its origins"),
     (post(BODY, b"Origin: https://x.com/ Ada %41"), "refused a request from another site, which is not among its origins"),
     (post(BODY, b"Origin: null"), "refused a request that does not say which site it is from: see missing_origin"),
     (lines(b"Content-Type: text/plain", CL) + BODY, "refused a post with 415: its Content-Type is none that forms have"),

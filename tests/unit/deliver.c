@@ -571,10 +571,9 @@ static void what_was_held_and_released_between_two_scans_is_released(void **stat
     host_stop(p);
 }
 
-static void what_fails_after_such_a_release_is_held_for_that_reason(void **state)
+/* One that its host has put off, and that a person then held and released. */
+static void begin_released(struct place *p, char *name)
 {
-    struct place *p = *state;
-    char name[SPOOL_NAME_SIZE];
     use_lmtp(p, 0);
     p->to[0] = (char *)"defer@example.com";
     host_start(p);
@@ -582,6 +581,13 @@ static void what_fails_after_such_a_release_is_held_for_that_reason(void **state
     courier_start(p);
     EVENTUALLY(has_state(p->s.queue, name));
     say_held(p, name);
+}
+
+static void what_fails_after_such_a_release_is_held_for_that_reason(void **state)
+{
+    struct place *p = *state;
+    char name[SPOOL_NAME_SIZE];
+    begin_released(p, name);
     p->to[0] = (char *)"refuse@example.com";
     flush(p);
     EVENTUALLY(entries(p->s.held, false) == 1);
@@ -597,13 +603,7 @@ static void a_flush_that_comes_at_once_after_such_a_release_is_not_lost(void **s
 {
     struct place *p = *state;
     char name[SPOOL_NAME_SIZE];
-    use_lmtp(p, 0);
-    p->to[0] = (char *)"defer@example.com";
-    host_start(p);
-    queue(p, name, p->now, "order");
-    courier_start(p);
-    EVENTUALLY(has_state(p->s.queue, name));
-    say_held(p, name);
+    begin_released(p, name);
     flush(p);
     EVENTUALLY(!says_held(p, name));
     p->to[0] = (char *)"orders@example.com";

@@ -569,7 +569,7 @@ static void test_reply_to_may_have_the_visitors_name(void **state)
         {" Ada \r\n\tLovelace ", "Reply-To: \"Ada Lovelace\" <ada@example.org>"},
         {"", "Reply-To: ada@example.org"},
         {" \r\n", "Reply-To: ada@example.org"},
-        {"a\"b\\c", "Reply-To: \"a\\\"b\\\\c\" <ada@example.org>"},
+        {"a\"b\\c", "Reply-To: =?UTF-8?Q?a=22b=5Cc?= <ada@example.org>"},
         {"x\r\nBcc: eve@example.net", "Reply-To: \"x Bcc: eve@example.net\" <ada@example.org>"},
         {"eve@example.net>, <x", "Reply-To: \"eve@example.net>, <x\" <ada@example.org>"},
         {"J\u00f6rg", "Reply-To: =?UTF-8?Q?J=C3=B6rg?= <ada@example.org>"},

@@ -3409,6 +3409,14 @@ void sandbox_call_name(int number, char *out, size_t size);
 void notify_ready(void);
 void notify_reloading(void);
 void notify_stopping(void);
+/* Has it keep copies of descriptors, 1 to NOTIFY_KEEP_MAX, for the next run, if it is set up to (FileDescriptorStoreMax
+ * of systemd), beside those it keeps. */
+enum { NOTIFY_KEEP_MAX = 64 };
+void notify_keep(const int *fds, size_t count);
+/* All that it keeps. */
+void notify_forget(void);
+/* Until it has done what it was told; for five seconds at most. */
+void notify_wait(void);
 
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
@@ -3433,11 +3441,38 @@ bool check_apart(const struct conf *c, enum check_kind kind);
 /* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
  * why, without the address. */
 int listen_at(const struct endpoint *e, char *why, size_t why_size);
+/* Makes one that was handed over like one of our own. */
+bool listen_again(int fd);
+/* Does somebody answer at a unix socket, for all we can tell? */
+bool listen_answers(const struct endpoint *e);
 /* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
 bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
 /* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
  * or no such user. Static. */
 bool listen_group(const struct conf *c, const char **group);
+
+/* ---- bound.c: those that the parent holds ----------------------------------------------------- */
+
+struct bound {
+    struct bound *next;
+    struct endpoint at; /* its text may be empty */
+    int fd;
+    bool wanted;
+};
+
+/* NULL: there is none at that address. */
+struct bound *bound_find(struct bound *list, const struct endpoint *e);
+/* Finds or makes those of endpoints, and lets whom the config names use those with a path. false: says why in the log;
+ * some may have been made. fds: count of them; they stay the list's. */
+bool bound_open(struct bound **list, const struct conf *c, const struct endpoint *endpoints, size_t count,
+                int *fds);
+/* Marks those of endpoints, and closes what is not marked. Returns how many. */
+void bound_want(struct bound *list, const struct endpoint *endpoints, size_t count);
+unsigned bound_close_unwanted(struct bound **list);
+/* Takes those that a service manager hands over at the start (sd_listen_fds(3)). Before any other descriptor is made. */
+void bound_inherit(struct bound **list);
+/* Leaves all with the service manager for the next run, in place of what it keeps. */
+void bound_hand_on(const struct bound *list);
 
 /* ---- roles.c: the life of each role, from fork to its loop ----------------------------------- */
 

@@ -17,16 +17,15 @@ static const char *path_of(const struct endpoint *e)
     return ((const struct sockaddr_un *)(const void *)&e->addr)->sun_path;
 }
 
-/* Does somebody answer there, for all we can tell? */
-static bool is_alive(const struct endpoint *e)
+bool listen_answers(const struct endpoint *e)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool alive =
-        fd < 0 || connect(fd, (const struct sockaddr *)&e->addr, e->addr_len) == 0 || errno != ECONNREFUSED;
+    bool answers = fd < 0 || connect(fd, (const struct sockaddr *)&e->addr, e->addr_len) == 0 ||
+                   (errno != ECONNREFUSED && errno != ENOENT && errno != ENOTDIR);
     if (fd >= 0) {
         close(fd);
     }
-    return alive;
+    return answers;
 }
 
 /* Makes room for the path of a socket: removes what an earlier run has left, and nothing else. */
@@ -40,7 +39,7 @@ static bool clear_path(const struct endpoint *e, char *why, size_t why_size)
         text_fmt(why, why_size, "there is a file of that name, which is no socket: choose another path");
         return false;
     }
-    if (is_alive(e)) {
+    if (listen_answers(e)) {
         text_fmt(why, why_size, "another program listens there");
         return false;
     }
@@ -83,6 +82,13 @@ int listen_at(const struct endpoint *e, char *why, size_t why_size)
         return -1;
     }
     return fd;
+}
+
+bool listen_again(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
+           listen(fd, BACKLOG) == 0;
 }
 
 bool listen_group(const struct conf *c, const char **group)

@@ -63,12 +63,6 @@ struct generation {
     size_t groups;
 };
 
-struct bound { /* a listening socket */
-    struct bound *next;
-    struct endpoint at;
-    int fd;
-};
-
 struct parent {
     struct generation *current, *old; /* old: the list of those that finish */
     struct generation *coming;        /* being started by a reload */
@@ -94,62 +88,6 @@ static int64_t now_s(void)
 }
 
 /* ---- listening sockets ----------------------------------------------------------------------- */
-
-static struct bound *find_bound(struct parent *p, const struct endpoint *e)
-{
-    for (struct bound *b = p->bound; b != NULL; b = b->next) {
-        if (b->at.addr_len == e->addr_len && memcmp(&b->at.addr, &e->addr, e->addr_len) == 0) {
-            return b;
-        }
-    }
-    return NULL;
-}
-
-/* A unix socket is opened to those who may use it, at a reload too. */
-static bool permit(const struct conf *c, const struct endpoint *e)
-{
-    char why[REASON_SIZE];
-    const char *group;
-    if (e->addr.ss_family != AF_UNIX) {
-        return true;
-    }
-    if (!listen_group(c, &group)) {
-        log_error("%s: its group is not known: set socket_group to a group that exists", e->text);
-        return false;
-    }
-    if (!listen_permit(e, c->socket_mode, group, why, sizeof why)) {
-        log_error("%s: %s", e->text, why);
-        return false;
-    }
-    return true;
-}
-
-static bool bind_all(struct parent *p, const struct conf *c, const struct endpoint *endpoints, size_t count,
-                     int *fds)
-{
-    char why[REASON_SIZE];
-    for (size_t i = 0; i < count; i++) {
-        struct bound *b = find_bound(p, &endpoints[i]);
-        if (b == NULL) {
-            int fd = listen_at(&endpoints[i], why, sizeof why);
-            b = fd < 0 ? NULL : malloc(sizeof *b);
-            if (b == NULL) {
-                log_error("cannot listen on %s: %s", endpoints[i].text, fd < 0 ? why : strerror(errno));
-                if (fd >= 0) {
-                    close(fd);
-                }
-                return false;
-            }
-            *b = (struct bound){.next = p->bound, .at = endpoints[i], .fd = fd};
-            p->bound = b;
-        }
-        if (!permit(c, &endpoints[i])) {
-            return false;
-        }
-        fds[i] = b->fd;
-    }
-    return true;
-}
 
 /* All the config's listening addresses: those for forms, for plain HTTP, for administration, then each pickup's. */
 static size_t group_count(const struct conf *c)
@@ -177,31 +115,31 @@ static size_t group_at(const struct conf *c, size_t group, const struct endpoint
     return p->listen_count;
 }
 
-static bool is_used(const struct generation *g, int fd)
+/* All but those of the config; NULL: all. How many. */
+static unsigned close_all_but(struct parent *p, const struct conf *c)
 {
     const struct endpoint *endpoints;
-    for (size_t k = 0; k < g->groups; k++) {
-        size_t count = group_at(g->conf, k, &endpoints);
-        for (size_t i = 0; i < count; i++) {
-            if (g->fds[k][i] == fd) {
-                return true;
-            }
-        }
+    size_t groups = c != NULL ? group_count(c) : 0;
+    for (size_t k = 0; k < groups; k++) {
+        size_t count = group_at(c, k, &endpoints);
+        bound_want(p->bound, endpoints, count);
     }
-    return false;
+    return bound_close_unwanted(&p->bound);
 }
 
 static void close_unused(struct parent *p)
 {
-    for (struct bound **at = &p->bound; *at != NULL;) {
-        struct bound *b = *at;
-        if (p->current != NULL && is_used(p->current, b->fd)) {
-            at = &b->next;
-            continue;
-        }
-        *at = b->next;
-        close(b->fd);
-        free(b);
+    close_all_but(p, p->current != NULL ? p->current->conf : NULL);
+}
+
+/* What an earlier run left with the service manager, or what that has bound itself. An address of which only a part is
+ * wanted now is free for that only when the manager has let go of it, too. */
+static void inherit(struct parent *p, const struct conf *c)
+{
+    bound_inherit(&p->bound);
+    if (close_all_but(p, c) > 0) {
+        notify_forget();
+        notify_wait();
     }
 }
 
@@ -292,7 +230,7 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
         const struct endpoint *endpoints;
         size_t count = group_at(conf, k, &endpoints);
         g->fds[k] = calloc(count + 1, sizeof(int));
-        ok = g->fds[k] != NULL && bind_all(p, conf, endpoints, count, g->fds[k]);
+        ok = g->fds[k] != NULL && bound_open(&p->bound, conf, endpoints, count, g->fds[k]);
     }
     if (!ok) {
         log_error("cannot prepare the roles");
@@ -476,7 +414,8 @@ static void leave(struct parent *p, int exit_code)
             let_leave(p, all[i]);
         }
     }
-    close_unused(p); /* nobody is kept waiting at a door that will not open again */
+    close_unused(
+        p); /* nobody waits at a door that will not open again, unless the service manager holds it */
 }
 
 static const char not_started[] = "the new set of roles could not be started: the old one stays";
@@ -599,9 +538,11 @@ static void count_ready(struct parent *p, struct generation *g)
         let_leave(p, old);
         close_unused(p);
         stats_set(STAT_RELOAD_FAILED_AT, 0);
+        bound_hand_on(p->bound);
         notify_ready();
         log_info("reloaded: the new set of roles serves, the old one finishes");
     } else {
+        bound_hand_on(p->bound);
         notify_ready();
         log_info("ready: %u front%s", g->set.fronts, g->set.fronts == 1 ? "" : "s");
     }
@@ -855,12 +796,11 @@ static int run(struct parent *p, struct conf *c)
 
 int parent_run(struct conf *c)
 {
-    struct parent p = {.signals = open_signals(),
-                       .spool = -1,
-                       .once = once_new(),
-                       .limit = limit_new(),
-                       .look_at = now_s() + WATCH_EVERY,
-                       .check_at = now_s() + CHECK_EVERY};
+    struct parent p = {.spool = -1, .look_at = now_s() + WATCH_EVERY, .check_at = now_s() + CHECK_EVERY};
+    inherit(&p, c); /* before a descriptor of ours could be taken for one of those */
+    p.signals = open_signals();
+    p.once = once_new();
+    p.limit = limit_new();
     int code = run(&p, c);
     if (p.signals >= 0) {
         close(p.signals);

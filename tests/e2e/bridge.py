@@ -141,9 +141,11 @@ class Bridge:
             lines += [f"{key} = {value}" for key, value in keys.items() if value is not None]
         (self.dir / "config.ini").write_text("\n".join(lines) + "\n")
 
+    popen = staticmethod(subprocess.Popen)
+
     def start(self, wait=True):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = self.popen(
                 [*WRAPPER, PROGRAM, "-c", str(self.dir / "config.ini")], stderr=log, stdout=log,
                 stdin=subprocess.DEVNULL, env=self.environment())
         if wait:

@@ -1,5 +1,6 @@
 """The processes: what each may do and holds, and what becomes of the service when one of them dies, or all are told to."""
 
+import fcntl
 import os
 import pathlib
 import pwd
@@ -613,25 +614,160 @@ def hashed(password):
     return subprocess.run([PROGRAM, "passwd"], input=password + "\n", capture_output=True, text=True, check=True).stdout.strip()
 
 
+class Manager:
+    """What a service manager does for a service: reads its words (sd_notify(3)), keeps its descriptors (FDSTORE), and hands
+    them to its next run (sd_listen_fds(3))."""
+
+    def __init__(self, directory):
+        self.path = str(directory / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(PATIENCE)
+        self.kept = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.forget()
+        self.socket.close()
+
+    def forget(self):
+        for fd in self.kept:
+            os.close(fd)
+        self.kept = []
+
+    def word(self):
+        """The next one that is not about descriptors."""
+        while True:
+            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
+            if text == b"FDSTOREREMOVE=1\nFDNAME=listen":
+                self.forget()
+            elif text == b"FDSTORE=1\nFDNAME=listen":
+                self.kept += fds
+            elif text == b"BARRIER=1":
+                os.close(fds[0])
+            else:
+                assert not fds
+                return text
+
+    HAND_OVER = """
+import os, sys
+end = sys.argv.index("--")
+for i, fd in enumerate(sys.argv[1:end]):
+    os.dup2(int(fd), 3 + i)
+    os.close(int(fd))
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[end + 1], sys.argv[end + 1:])
+"""
+
+    def serve(self, b):
+        """From now on b is its service."""
+        usual, popen = b.environment(), subprocess.Popen
+
+        def start(command, **options):
+            copies = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in self.kept]
+            try:
+                return popen([sys.executable, "-c", self.HAND_OVER, *map(str, copies), "--", *command], pass_fds=copies, **options)
+            finally:
+                for fd in copies:
+                    os.close(fd)
+
+        b.popen = start
+        b.environment = lambda: usual | {"NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(self.kept))}
+
+
 def test_the_service_manager_is_told(tmp_path):
     """As sd_notify(3) does: when all serves, at a reload, good or refused, and at the end."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Bridge(start=False) as b:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(PATIENCE)
-        usual = b.environment()
-        b.environment = lambda: usual | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with Manager(tmp_path) as manager, Bridge(start=False) as b:
+        manager.serve(b)
         b.start()
-        assert manager.recv(4096) == b"READY=1"
+        assert manager.word() == b"READY=1"
         for change in ({}, {"spool": b.dir / "other"}, {"spool": b.spool, "hostname": "no.example.com",
                                                          "http_listen": f"127.0.0.1:{b.port}1"}, {"colour": "red"}):
             b.config["bridge"] |= change
             b.write_config()
             b.process.send_signal(signal.SIGHUP)
-            state, since = manager.recv(4096).split(b"\n")
+            state, since = manager.word().split(b"\n")
             assert state == b"RELOADING=1" and abs(int(since.removeprefix(b"MONOTONIC_USEC=")) / 1e6 - time.monotonic()) < PATIENCE
-            assert manager.recv(4096) == b"READY=1"
+            assert manager.word() == b"READY=1"
         b.process.send_signal(signal.SIGTERM)
-        assert manager.recv(4096) == b"STOPPING=1"
+        assert manager.word() == b"STOPPING=1"
+
+
+def listening(fds):
+    found = []
+    for fd in fds:
+        with socket.socket(fileno=os.dup(fd)) as s:
+            found.append(s.getsockname() if s.family == socket.AF_UNIX else s.getsockname()[:2])
+    return sorted(found, key=str)
+
+
+def test_a_restart_refuses_nobody(tmp_path):
+    """The service manager keeps the listening sockets from one run to the next: who comes between is answered by the next."""
+    with Manager(tmp_path) as manager, Bridge(start=False) as b:
+        path = b.dir / "http.sock"
+        admin, pop, plain = free_port(), free_port(), free_port()
+        b.config["bridge"] |= {"listen": f"127.0.0.1:{b.port} [::1]:{b.port} unix:{path} plain:127.0.0.1:{plain}",
+                               "admin_listen": f"127.0.0.1:{admin}"}
+        b.config["pickup orders"] = {"listen": f"127.0.0.1:{pop}", "maildir": b.maildir, "password": hashed("x" * 20)}
+        b.write_config()
+        manager.serve(b)
+        b.start()
+        assert manager.word() == b"READY=1"
+        where = [("127.0.0.1", p) for p in (b.port, plain, admin, pop)] + [("::1", b.port), str(path)]
+        assert listening(manager.kept) == sorted(where, key=str)
+        b.process.send_signal(signal.SIGTERM)
+        assert manager.word() == b"STOPPING=1"
+        b.stop()
+        with socket.create_connection(("127.0.0.1", plain), PATIENCE) as c, socket.socket(socket.AF_UNIX) as u, \
+                socket.create_connection(("127.0.0.1", pop), PATIENCE) as m:
+            u.settimeout(PATIENCE)
+            u.connect(str(path))
+            for waiting in (c, u):
+                waiting.sendall(post(b"name=Ada", b"X-Forwarded-For: 203.0.113.7", b"X-Forwarded-Proto: https"))
+            b.start()
+            for waiting in (c, u):
+                assert Reader(waiting).answer().status in (200, 303)
+            context = ssl._create_unverified_context()
+            with context.wrap_socket(m) as tls:
+                assert tls.recv(100).startswith(b"+OK")
+        assert manager.word() == b"READY=1" and len(manager.kept) == len(where)
+        assert b.post([("name", "Ada")])[0] == 200
+        # A reload that listens elsewhere has the manager keep that, and no more the other.
+        b.config["bridge"]["listen"] = f"127.0.0.1:{b.port}"
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        assert manager.word().startswith(b"RELOADING=1") and manager.word() == b"READY=1"
+        assert listening(manager.kept) == [("127.0.0.1", p) for p in sorted((b.port, admin, pop))]
+
+
+def test_what_was_handed_over_and_is_not_wanted_is_in_nobodys_way(tmp_path):
+    """The config has changed meanwhile: one address of all, a part of what is still held, and the path of a socket is gone."""
+    with Manager(tmp_path) as manager, Bridge(start=False) as b, socket.socket(socket.AF_INET6) as both:
+        path = b.dir / "http.sock"
+        b.config["bridge"]["listen"] = f"0.0.0.0:{b.port} unix:{path}"
+        b.write_config()
+        manager.serve(b)
+        b.start()
+        assert manager.word() == b"READY=1"
+        b.stop()
+        assert manager.word() == b"STOPPING=1"
+        path.unlink()
+        both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        both.bind(("::", 0))
+        both.listen()
+        r, w = os.pipe()
+        manager.kept += [both.detach(), r, w]
+        b.config["bridge"]["listen"] = f"127.0.0.1:{b.port} unix:{path}"
+        b.write_config()
+        b.start(wait=False)
+        assert manager.word() == b"READY=1"
+        assert listening(manager.kept) == [("127.0.0.1", b.port), str(path)]
+        assert "error: the service manager hands over an IPv6 socket that takes IPv4, too: it needs BindIPv6Only=ipv6-only" in b.log()
+        assert b.post([("name", "Ada")])[0] == 200
+        with socket.socket(socket.AF_UNIX) as u:
+            u.connect(str(path))
 
 
 def test_monitoring_sees_a_reload_that_was_refused():

@@ -3421,15 +3421,16 @@ void notify_wait(void);
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
 enum check_kind {
-    CHECK_QUIET,   /* before a start: only what is not in order */
-    CHECK_RENEWAL, /* the same, for a new certificate: what concerns one form alone is only a warning */
+    CHECK_START,   /* only what is not in order; a certificate that has expired is said, but not counted */
+    CHECK_QUIET,   /* before a reload: counted, too */
+    CHECK_RENEWAL, /* the same, for a new TLS certificate: what concerns one form alone is only a warning */
     CHECK_SHOWN,   /* for a person: what is in order, too */
     CHECK_ONLINE,  /* that, and talks to every mail host and LMTP server */
 };
 
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
  * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (not of the first two kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
+ * …" (not of the first three kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
  * number of problems. */
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
 /* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a

@@ -70,6 +70,14 @@ PRINTF(2, 3) static void trouble(struct findings *f, const char *fmt, ...)
     va_end(args);
 }
 
+/* For what time alone has made wrong, after it was said. A person who asks, or who reloads, is to put it right first; but a
+ * machine that starts again at night must not be without all its forms for it, nor without the answers that a renewal
+ * over http_listen needs. */
+static void forgive_at_start(struct findings *f)
+{
+    f->problems -= f->kind == CHECK_START;
+}
+
 static void date_text(int64_t when, char *out, size_t size)
 {
     time_t t = (time_t)when;
@@ -88,6 +96,7 @@ static void check_dates(struct findings *f, const struct conf *c, const struct c
     date_text(chain->not_after, until, sizeof until);
     if (now > chain->not_after) {
         problem(f, "%s expired on %s: renew the certificate", c->certificate, until);
+        forgive_at_start(f);
     } else if (now < chain->not_before) {
         problem(f, "%s is valid only from %s: is the clock of this machine right?", c->certificate, from);
     } else if (chain->not_after - now < (int64_t)SOON * DAY) {
@@ -413,8 +422,12 @@ static void check_seal(struct findings *f, const struct form_conf *form, int64_t
         problem(f, "form %s: %s", form->name, why);
         return;
     }
-    if (!seal_usable(seal, now, &expiry, why, sizeof why)) {
+    bool usable = seal_usable(seal, now, &expiry, why, sizeof why);
+    if (!usable) {
         trouble(f, "form %s: %s", form->name, why);
+        if (expiry > INT64_MIN && expiry < now) { /* the form answers 503 */
+            forgive_at_start(f);
+        }
     } else {
         date_text(expiry, until, sizeof until);
         long long days = (long long)((expiry - now) / DAY);
@@ -423,6 +436,8 @@ static void check_seal(struct findings *f, const struct form_conf *form, int64_t
                "form %s: mail is encrypted; the certificates are good until %s%s%s", form->name, until,
                soon ? ", which is soon: renew them" : "",
                days < SEAL_URGENT ? " this week, or the form takes nothing more" : "");
+    }
+    if (expiry > INT64_MIN) {
         *first = *first == 0 || expiry < *first ? expiry : *first;
     }
     seal_free(seal);
@@ -505,7 +520,7 @@ static void check_samples(struct findings *f, const struct conf *c)
 
 static bool is_quiet(enum check_kind kind)
 {
-    return kind == CHECK_QUIET || kind == CHECK_RENEWAL;
+    return kind != CHECK_SHOWN && kind != CHECK_ONLINE;
 }
 
 unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)

@@ -768,7 +768,7 @@ static int run(struct parent *p, struct conf *c)
         conf_free(c);
         return EX_OSERR;
     }
-    if (!check_apart(c, CHECK_QUIET)) {
+    if (!check_apart(c, CHECK_START)) {
         conf_free(c);
         return EX_CONFIG;
     }

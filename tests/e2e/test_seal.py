@@ -4,13 +4,15 @@ import email
 import email.policy
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
 
 import pytest
 
-from bridge import PROGRAM, Bridge, multipart, text_of
+from bridge import PROGRAM, Bridge, free_port, multipart, text_of
+from rawhttp import metrics
 
 MARKER = "Zwetschgenkuchen-47110815"
 OWNER = "owner@example.com"
@@ -133,7 +135,7 @@ def broken(tmp_path, keys):
             "one recipient lacks one": (keys["owner"][0], f"{OWNER} second@example.com")}
 
 
-@pytest.mark.parametrize("case", ["missing", "garbage", "empty", "weak", "expired", "holds the key", "another address",
+@pytest.mark.parametrize("case", ["missing", "garbage", "empty", "weak", "holds the key", "another address",
                                   "one recipient lacks one"])
 def test_a_certificate_that_fails_is_found_before_anything_is_served(tmp_path, keys, case):
     encrypt_to, to = broken(tmp_path, keys)[case]
@@ -145,6 +147,27 @@ def test_a_certificate_that_fails_is_found_before_anything_is_served(tmp_path, k
         assert not b.mail_files()
     finally:
         b.close()
+
+
+def test_a_start_with_a_certificate_that_has_expired_is_one_without_that_form(tmp_path, keys):
+    """After a restart of the machine at night the other forms serve."""
+    encrypt_to, to = broken(tmp_path, keys)["expired"]
+    with Bridge({"form order": {"encrypt_to": encrypt_to, "to": to}}, start=False) as b:
+        admin = free_port()
+        b.config["bridge"]["admin_listen"] = f"127.0.0.1:{admin}"
+        b.config["form other"] = {**Bridge.FORM, "deliver": f"maildir:{b.maildir}"}
+        b.write_config()
+        b.start()
+        assert re.search("error: form order: .*expired on", b.log())
+        assert 0 < metrics(admin)["smime_expires_seconds"] < time.time()
+        status, headers, body = b.post([("name", MARKER)])
+        assert status == 503 and "Retry-After" in headers and b"stored" in body
+        assert not b.mail_files() and not b.queue() and not list((b.spool / "tmp").iterdir())
+        assert b.post([("name", "Ada")], "other")[0] == 200
+        b.mails(1)
+        assert subprocess.run([PROGRAM, "-c", b.dir / "config.ini", "check"], capture_output=True).returncode == 78
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_for_log("the old set of roles stays")
 
 
 def test_a_reload_with_a_broken_certificate_leaves_the_old_set_sealing(keys, tmp_path):

@@ -173,6 +173,15 @@ bool stats_open(void);
 void stats_add(enum counter s, int64_t n);
 void stats_set(enum counter s, int64_t value);
 int64_t stats_get(enum counter s);
+
+/* Those that each form has for itself. */
+enum form_counter { FORM_COMMITTED, FORM_REFUSED, FORM_COUNTERS };
+enum { FORMS_COUNTED_MAX = 1024 }; /* beyond them only all together are counted */
+/* The parent's, before a fork: the number of a form's counters, the same for the same name as long as the parent lives. 0:
+ * there are none left. */
+unsigned stats_form(const char *name);
+void stats_form_add(unsigned form, enum form_counter c);
+
 /* Prometheus text exposition format 0.0.4. */
 void stats_write(struct buf *out);
 
@@ -1562,6 +1571,7 @@ struct form_conf {
     struct form_conf *next;
     char *name;
     int line;
+    unsigned counters; /* see stats_form(); 0 until the parent sets it */
     char **to;
     size_t to_count;
     char *from;

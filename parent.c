@@ -215,6 +215,9 @@ static struct generation *new_generation(struct parent *p, struct conf *conf)
     }
     g->conf = conf;
     g->set.conf = conf;
+    for (struct form_conf *f = conf->forms; f != NULL; f = f->next) {
+        f->counters = f->alert ? 0 : stats_form(f->name);
+    }
     g->set.once = p->once;
     g->set.limit = p->limit;
     g->set.fronts = front_count(conf);

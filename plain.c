@@ -12,7 +12,7 @@
 
 #define CHALLENGES "/.well-known/acme-challenge/" /* RFC 8555 §8.3 */
 
-enum { TOKEN_MAX = 128, CHALLENGE_MAX = 4096 };
+enum { TOKEN_MAX = 128, CHALLENGE_MAX = 4096, METRICS_MAX = 512 * 1024 };
 
 struct request_line {
     const char *method, *target;
@@ -184,7 +184,7 @@ void plain_admin(const char *not_ready, const void *head, size_t len, struct buf
                      not_ready == NULL ? "ready\n" : not_ready);
     } else if (is(l.target, l.target_len, "/metrics")) {
         struct buf body;
-        buf_init(&body, 65536);
+        buf_init(&body, METRICS_MAX);
         stats_write(&body);
         respond(out, head_only, "200 OK", "", "text/plain; version=0.0.4; charset=utf-8", &body);
         buf_free(&body);

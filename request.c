@@ -110,11 +110,12 @@ static bool add_headers(struct MHD_Response *response, const struct header *h, s
     return true;
 }
 
-static void count_answer(unsigned status)
+static void count_answer(const struct form_conf *form, unsigned status)
 {
     stats_add(STAT_REQUESTS, 1);
     if (status >= 400 && status < 500) {
         stats_add(STAT_REFUSED, 1);
+        stats_form_add(form != NULL ? form->counters : 0, FORM_REFUSED);
     }
 }
 
@@ -123,7 +124,7 @@ static bool queue(struct http_request *r, unsigned status, struct MHD_Response *
                   const struct header *more, size_t count)
 {
     r->stage = REQUEST_ANSWERED;
-    count_answer(status);
+    count_answer(r->form, status);
     if (response == NULL) {
         return false;
     }
@@ -231,5 +232,5 @@ void request_refusal(struct buf *out, const struct gate *g, unsigned status, con
         out->failed = true;
     }
     buf_free(&page);
-    count_answer(status);
+    count_answer(NULL, status);
 }

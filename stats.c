@@ -3,9 +3,17 @@
 #include "bridge.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
-static _Atomic int64_t *counters;
+static struct shared {
+    _Atomic int64_t counters[STAT_COUNT];
+    _Atomic int64_t forms[FORMS_COUNTED_MAX][FORM_COUNTERS];
+} * shared;
+
+/* Each process has those that the parent knew when it was made. */
+static char names[FORMS_COUNTED_MAX][FORM_NAME_MAX + 1];
+static unsigned named;
 
 static const struct {
     const char *name;
@@ -67,40 +75,76 @@ static const struct {
 
 bool stats_open(void)
 {
-    void *shared =
-        mmap(NULL, STAT_COUNT * sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
+    void *memory = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         return false;
     }
-    counters = shared;
+    shared = memory;
     return true;
 }
 
 void stats_add(enum counter s, int64_t n)
 {
-    if (counters != NULL) {
-        atomic_fetch_add_explicit(&counters[s], n, memory_order_relaxed);
+    if (shared != NULL) {
+        atomic_fetch_add_explicit(&shared->counters[s], n, memory_order_relaxed);
     }
 }
 
 void stats_set(enum counter s, int64_t value)
 {
-    if (counters != NULL) {
-        atomic_store_explicit(&counters[s], value, memory_order_relaxed);
+    if (shared != NULL) {
+        atomic_store_explicit(&shared->counters[s], value, memory_order_relaxed);
     }
 }
 
 int64_t stats_get(enum counter s)
 {
-    return counters == NULL ? 0 : atomic_load_explicit(&counters[s], memory_order_relaxed);
+    return shared == NULL ? 0 : atomic_load_explicit(&shared->counters[s], memory_order_relaxed);
+}
+
+unsigned stats_form(const char *name)
+{
+    for (unsigned i = 0; i < named; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return i + 1;
+        }
+    }
+    if (named == FORMS_COUNTED_MAX || !text_copy(names[named], sizeof names[0], name)) {
+        return 0;
+    }
+    return ++named;
+}
+
+void stats_form_add(unsigned form, enum form_counter c)
+{
+    if (shared != NULL && form != 0) {
+        atomic_fetch_add_explicit(&shared->forms[form - 1][c], 1, memory_order_relaxed);
+    }
+}
+
+static void write_about(struct buf *out, const char *name, const char *kind, const char *help)
+{
+    buf_fmt(out, "# HELP formbridge_%s %s\n# TYPE formbridge_%s %s\n", name, help, name, kind);
+}
+
+static void write_forms(struct buf *out, enum form_counter c, const char *name, const char *help)
+{
+    write_about(out, name, "counter", help);
+    for (unsigned i = 0; shared != NULL && i < named; i++) { /* names need no escapes, see value_name() */
+        int64_t value = atomic_load_explicit(&shared->forms[i][c], memory_order_relaxed);
+        buf_fmt(out, "formbridge_%s{form=\"%s\"} %lld\n", name, names[i], (long long)value);
+    }
 }
 
 void stats_write(struct buf *out)
 {
     for (int s = 0; s < STAT_COUNT; s++) {
         int64_t value = stats_get((enum counter)s);
-        buf_fmt(out, "# HELP formbridge_%s %s\n# TYPE formbridge_%s %s\nformbridge_%s %lld\n", about[s].name,
-                about[s].help, about[s].name, about[s].kind, about[s].name,
+        write_about(out, about[s].name, about[s].kind, about[s].help);
+        buf_fmt(out, "formbridge_%s %lld\n", about[s].name,
                 (long long)(s == STAT_COURIER ? value != 0 : value));
     }
+    write_forms(out, FORM_COMMITTED, "form_submissions_total",
+                "Submissions of a form made durable, repeats not counted");
+    write_forms(out, FORM_REFUSED, "form_refused_total", "Requests to a form answered with a 4xx status");
 }

@@ -292,6 +292,7 @@ void submit_settled(const struct http_request *r)
         return;
     }
     stats_add(STAT_COMMITTED, 1);
+    stats_form_add(r->form->counters, FORM_COMMITTED);
     stats_set(STAT_COMMIT_FAILED_AT, 0);
     log_info("accepted %s (form %s, %llu bytes)", s->ref, r->form->name, (unsigned long long)s->draft.size);
     screen_stored(r);

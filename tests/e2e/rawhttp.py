@@ -110,7 +110,7 @@ def reset(sock):
 
 
 def metrics(port):
-    """{name: value} of admin_listen."""
+    """{name: value} of admin_listen; those of a form are 'name{form="order"}'."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as r:
         text = r.read().decode("ascii")
     return {name[len("formbridge_"):]: int(value) for name, value in

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -752,8 +753,33 @@ def test_admin_listen_shows_health_and_metrics_and_nothing_else(served):
             seen.setdefault(words[2], []).append(words[1])
         else:
             assert len(words) == 2 and int(words[1]) >= 0, line
-            seen[words[0]].append("value")
-    assert all(kinds == ["HELP", "TYPE", "value"] for kinds in seen.values()) and len(seen) > 10
+            seen[words[0].split("{")[0]].append("value")
+    assert all(kinds[:3] == ["HELP", "TYPE", "value"] for kinds in seen.values()) and len(seen) > 10
+    assert all(len(kinds) == 3 for name, kinds in seen.items() if not name.startswith("formbridge_form_"))
+
+
+def test_metrics_count_for_each_form():
+    """A form that went silent is seen; the counts go on over a reload, for a form that came with it, too."""
+    admin = free_port()
+    with Bridge({"bridge": {"admin_listen": f"127.0.0.1:{admin}"}, "form order": {"required": "name", "once_window": "10m"}}) as b:
+        def counted():
+            m = metrics(admin)
+            return {k: v for k, v in m.items() if k.startswith("form_")}, m["submissions_committed_total"], m["refused_total"]
+
+        taken, refused = 'form_submissions_total{form="%s"}', 'form_refused_total{form="%s"}'
+        assert counted() == ({taken % "order": 0, refused % "order": 0}, 0, 0)
+        assert b.post([("name", "Ada")])[0] == 200
+        assert b.post([("name", "Ada")])[0] == 200 # a repeat
+        assert b.post([("name", "")])[0] == 422
+        assert b.post([("name", "Ada")], "gone")[0] == 404
+        assert counted() == ({taken % "order": 1, refused % "order": 1}, 1, 2)
+        b.config["form booking"] = {**Bridge.FORM, "deliver": f"maildir:{b.maildir}"}
+        b.write_config()
+        b.process.send_signal(signal.SIGHUP)
+        b.wait_for_log("reloaded:")
+        assert b.post([("name", "Bea")], "booking")[0] == 200
+        assert b.post([("name", "Bea")])[0] == 200
+        assert counted() == ({taken % "order": 2, refused % "order": 1, taken % "booking": 1, refused % "booking": 0}, 3, 2)
 
 
 def test_metrics_count_what_happened():

@@ -1298,7 +1298,7 @@ enum word {
     WORDS_COUNT
 };
 
-enum { REFUSALS = 10 }; /* statuses with words of their own */
+enum { REFUSALS = 11 }; /* statuses with words of their own */
 
 struct refusal { /* what an HTTP status means to a person, and what to do now */
     unsigned status;
@@ -1847,6 +1847,8 @@ void rules_add(struct rules_report *out, const char *field, const char *code, co
                const char *arg);
 /* Is there a field of this name with something in it but blanks? */
 bool rules_filled(struct form *f, const char *name);
+/* Has it nothing at all for a mail to show, but for the one field that is spent (NULL: none)? */
+bool rules_blank(struct form *f, const struct field *spent);
 /* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
  * false: no memory. */
 bool rules_dress(const struct form_conf *f, struct form *typed);

@@ -221,6 +221,17 @@ bool rules_filled(struct form *f, const char *name)
     return false;
 }
 
+bool rules_blank(struct form *f, const struct field *spent)
+{
+    for (size_t i = 0; i < form_count(f); i++) {
+        const struct field *field = form_field(f, i);
+        if (!field->hidden && field != spent && is_filled(field)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* All values of the name together are PATTERN_VALUE_MAX characters at most, so that many cost no more than one. */
 static void check_pattern(const struct checking *j, const struct rule *rule)
 {

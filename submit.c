@@ -272,6 +272,11 @@ bool submit_end(struct http_request *r)
     if (report.count > 0) {
         return refuse_fields(r, report.errors, report.count);
     }
+    if (rules_blank(r->body, r->control.spent)) {
+        const struct page_reason why = {
+            .code = "EMPTY", .detail = "no field came with a value; a field is sent only if it has a name"};
+        return turn_away(r, 422, &why, "nothing is filled in");
+    }
     bool answered;
     if (!screen_passes(r, &answered)) {
         return answered;

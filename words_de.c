@@ -141,6 +141,8 @@ const struct words_language words_de = {
              "Bitte senden Sie das Formular mit einem gewöhnlichen Webbrowser. Wenn Sie das getan haben, "
              "sagen Sie "
              "es bitte dem Betreiber der Webseite."},
+            {422, "Nichts gesendet", "Das Formular kam leer an: Nichts darin war ausgefüllt.",
+             BACK "Füllen Sie das Formular aus und senden Sie es dann noch einmal."},
             {429, "Zu oft", "Von Ihrem Anschluss kamen in kurzer Zeit zu viele Formulare.",
              "Bitte warten Sie ein paar Minuten. " BACK "Senden Sie es dann noch einmal."},
             {503, "Im Moment nicht möglich",

@@ -122,6 +122,8 @@ const struct words_language words_en = {
             {415, "That could not be read", "The form arrived in a format that is not understood here.",
              "Please send the form with an ordinary web browser. If you did, tell the owner of the web "
              "site."},
+            {422, "Nothing was sent", "The form arrived empty: nothing in it was filled in.",
+             BACK "Fill the form in, then send it again."},
             {429, "Too often", "Too many forms came from your connection in a short time.",
              "Please wait a few minutes. " BACK "Then send it again."},
             {503, "Not possible right now", "The form could not be stored safely, so it was not accepted.",

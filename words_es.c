@@ -134,6 +134,8 @@ const struct words_language words_es = {
              "Por favor, envíe el formulario con un navegador web corriente. Si ya lo hizo, avise al dueño "
              "del sitio "
              "web."},
+            {422, "No se ha enviado nada", "El formulario llegó vacío: no se había rellenado nada.",
+             BACK "Rellene el formulario y envíelo de nuevo."},
             {429, "Demasiadas veces", "Han llegado demasiados formularios desde su conexión en poco tiempo.",
              "Por favor, espere unos minutos. " BACK "Después envíelo de nuevo."},
             {503, "Ahora no es posible",

@@ -146,6 +146,8 @@ const struct words_language words_fr = {
              "Veuillez envoyer le formulaire avec un navigateur web ordinaire. Si c’était le cas, prévenez "
              "le "
              "propriétaire du site web."},
+            {422, "Rien n’a été envoyé", "Le formulaire est arrivé vide : rien n’y était rempli.",
+             BACK "Remplissez le formulaire, puis renvoyez-le."},
             {429, "Trop souvent", "Trop de formulaires sont venus de votre connexion en peu de temps.",
              "Veuillez attendre quelques minutes. " BACK "Envoyez-le ensuite de nouveau."},
             {503, "Impossible pour le moment",

@@ -1,6 +1,7 @@
 """Form bodies in the ways browsers send them, and what is left of each in the mailbox: all of it, or nothing."""
 
 import hashlib
+import json
 import random
 import re
 import urllib.parse
@@ -168,10 +169,22 @@ def test_a_file_input_that_nobody_filled_leaves_no_attachment(bridge):
     assert uploads_of(mail) == [("empty.txt", "application/octet-stream", b"")]
 
 
-def test_an_empty_form_is_a_mail_too(bridge):
-    assert fields_of(delivered(bridge, URLENCODED, b"")) == []
-    assert fields_of(delivered(bridge, URLENCODED, b"&&=&")) == [("", "")]
-    assert fields_of(delivered(bridge, "application/json", b"{}")) == []
+EMPTY_FILE = multipart([("name", ""), ("photo", "", "application/octet-stream", b"")])
+
+
+@pytest.mark.parametrize("kind, body", [
+    (URLENCODED, b""), (URLENCODED, b"&&=&"), ("application/json", b"{}"), ("application/json", b'{"a": " \\t", "b": [""]}'),
+    (URLENCODED, b"name=+%0D%0A&email=&_next=%2F&_subject=Hello"), EMPTY_FILE,
+], ids=lambda v: "")
+def test_a_form_with_nothing_filled_in_is_no_mail(bridge, kind, body):
+    """A click by mistake, or a page whose fields have no names: the visitor and the owner are told."""
+    before = len(bridge.mail_files())
+    status, headers, said = bridge.post(body, headers={"Content-Type": kind, "Accept": "application/json"})
+    assert status == 422 and [e["code"] for e in json.loads(said)["errors"]] == ["EMPTY"]
+    status, headers, said = bridge.post(body, headers={"Content-Type": kind, "Accept": "text/html", "Accept-Language": "en"})
+    assert status == 422 and b"Nothing was sent" in said and b"a field is sent only if it has a name" in said
+    bridge.wait_for_log("form order: refused a post with 422: nothing is filled in")
+    assert len(bridge.mail_files()) == before and not bridge.queue()
 
 
 def test_json_of_scripts_becomes_fields(bridge):

@@ -38,7 +38,7 @@ static void every_language_has_every_sentence_with_the_same_gaps(void **state)
 static void every_language_has_words_for_the_same_refusals(void **state)
 {
     (void)state;
-    static const unsigned statuses[REFUSALS] = {400, 403, 404, 405, 408, 411, 413, 415, 429, 503};
+    static const unsigned statuses[REFUSALS] = {400, 403, 404, 405, 408, 411, 413, 415, 422, 429, 503};
     for (enum language l = 0; l < LANGUAGES; l++) {
         for (size_t i = 0; i < REFUSALS; i++) {
             const struct refusal *r = words_refusal(l, statuses[i]);

@@ -137,7 +137,10 @@ static void close_unused(struct parent *p)
 static void inherit(struct parent *p, const struct conf *c)
 {
     bound_inherit(&p->bound);
-    if (close_all_but(p, c) > 0) {
+    unsigned closed = close_all_but(p, c);
+    if (closed > 0) {
+        log_info("the service manager handed over %u socket%s where the config does not listen: closed",
+                 closed, closed == 1 ? "" : "s");
         notify_forget();
         notify_wait();
     }

@@ -769,6 +769,7 @@ def test_what_was_handed_over_and_is_not_wanted_is_in_nobodys_way(tmp_path):
         b.start(wait=False)
         assert manager.word() == b"READY=1"
         assert listening(manager.kept) == [("127.0.0.1", b.port), str(path)]
+        assert "the service manager handed over 1 socket where the config does not listen: closed" in b.log()
         assert "error: the service manager hands over an IPv6 socket that takes IPv4, too: it needs BindIPv6Only=ipv6-only" in b.log()
         assert b.post([("name", "Ada")])[0] == 200
         with socket.socket(socket.AF_UNIX) as u:

@@ -2985,7 +2985,9 @@ struct http { /* the HTTP of one front */
     int32_t pid;                  /* ours */
     struct http_link *adding;     /* the one that http_add() is at work on */
     struct http_request *repeats; /* those that wait for the one they repeat */
+    struct http_request *reading; /* those that have a body */
     size_t memory;                /* bytes of bodies, all requests together */
+    uint64_t share_key;           /* odd, see share.c */
     size_t waiting;               /* submissions with the commit thread, or with repeats */
     const unsigned char *token_secret;
     bool draining;
@@ -3032,6 +3034,7 @@ struct http_request {
     struct form *body;
     size_t counted; /* of http->memory */
     bool starved;   /* the body found no memory */
+    struct http_request *next_reading, **reading_at; /* see share.c; NULL: is not there */
     struct control control;
     struct buf next; /* the page that the form names as the next one, if it is allowed */
     enum once_verdict verdict;
@@ -3068,6 +3071,17 @@ bool request_refuse_for_now(struct http_request *r);
 /* A whole answer for a request that never reached libmicrohttpd, as what its head, as far as it has come, asks for:
  * status line, headers, page or JSON. why: for whoever made the form, or NULL. */
 void request_refusal(struct buf *out, const struct gate *g, unsigned status, const char *why);
+
+/* ---- share.c: who holds how much of max_memory ------------------------------------------------- */
+
+/* From the beginning of r's body to its end it is with those that hold memory. */
+void share_begin(struct http_request *r);
+void share_end(struct http_request *r);
+/* So many bytes by now. */
+void share_holds(struct http_request *r, size_t bytes);
+/* Of those still being read, the one to give its memory back: the largest of the visitor who holds most. NULL: there is
+ * none. */
+struct http_request *share_largest(const struct http *h);
 
 /* ---- cors.c: which web sites may send a form, and what their scripts are told ---------------- */
 

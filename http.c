@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -265,6 +266,11 @@ struct http *http_start(const struct conf *c, struct spool *s, int wake, int sig
     if (h == NULL) {
         return NULL;
     }
+    if (getrandom(&h->share_key, sizeof h->share_key, 0) != (ssize_t)sizeof h->share_key) {
+        free(h);
+        return NULL;
+    }
+    h->share_key |= 1;
     h->conf = c;
     h->once = log->once;
     h->limit = limit;

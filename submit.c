@@ -82,9 +82,8 @@ bool submit_begin(struct http_request *r)
             .body = (size_t)bytes, .fields = r->http->conf->max_fields, .files = r->http->conf->max_files};
         r->body = form_new(kind, &boundary, &charset, &limits);
         r->stage = REQUEST_BODY;
-        if (r->body == NULL) {
-            r->starved = true;
-        }
+        r->starved = r->body == NULL;
+        share_begin(r);
     }
     buf_free(&boundary);
     buf_free(&charset);
@@ -97,8 +96,7 @@ void submit_drop(struct http_request *r)
     buf_free(&r->next);
     form_free(r->body);
     r->body = NULL;
-    r->http->memory -= r->counted;
-    r->counted = 0;
+    share_end(r);
 }
 
 /* What a form holds counts as it grows, not as it announces itself: an announcement costs the sender nothing. */
@@ -108,13 +106,12 @@ void submit_feed(struct http_request *r, const void *bytes, size_t len)
         return; /* the rest is read and forgotten, so that the answer can be read */
     }
     form_feed(r->body, bytes, len);
-    size_t holds = form_memory(r->body);
-    r->http->memory += holds - r->counted;
-    r->counted = holds;
-    if (r->http->memory > r->http->conf->max_memory) {
+    share_holds(r, form_memory(r->body));
+    while (r->http->memory > r->http->conf->max_memory) {
         static int64_t complained;
-        submit_drop(r);
-        r->starved = true;
+        struct http_request *largest = share_largest(r->http); /* r, if nobody else */
+        submit_drop(largest);
+        largest->starved = true;
         log_seldom(&complained, "a submission found no memory: max_memory is reached by those being read");
     }
 }

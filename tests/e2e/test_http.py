@@ -689,6 +689,37 @@ def test_bodies_beyond_max_memory_are_put_off():
         assert len(b.mails(statuses.count(200) + 1)) == statuses.count(200) + 1
 
 
+def test_who_holds_most_of_max_memory_gives_way():
+    """One visitor who holds large posts open keeps nobody else from sending one, large or small; all that were told "received"
+    are there."""
+    port = free_port()
+    with Bridge({"bridge": {"listen": f"proxy:127.0.0.1:{port}", "trusted_proxies": "127.0.0.1", "max_memory": "4M", "max_body": "2M",
+                            "fronts": "1"}}) as b:
+        b.port = port
+
+        def begin(address, size, sent):
+            c = socket.create_connection(("127.0.0.1", port), 10)
+            c.sendall(b"PROXY TCP4 %s 192.0.2.1 4000 443\r\n" % address)
+            c = b.context().wrap_socket(c, server_hostname="localhost")
+            c.sendall(head(length=size) + b"name=" + b"x" * (sent - 5))
+            return c
+
+        held = [begin(b"198.51.100.7", 1900000, size) for size in (1100000, 1100000, 500000, 250000, 120000, 60000, 30000) for _ in (1, 2)]
+        b.wait_for_log("a submission found no memory")
+        for i in range(20):
+            with begin(b"203.0.113.%d" % i, 600, 600) as c:
+                assert Reader(c).answer().status == 200, i
+        with begin(b"203.0.113.99", 1500000, 1500000) as c:
+            assert Reader(c).answer().status == 200
+        smallest = held[-1]
+        smallest.sendall(b"x" * 1000) # it is one of few by now, and still read
+        for c in held[:-1]:
+            c.close()
+        smallest.sendall(b"x" * (1900000 - 31000))
+        assert Reader(smallest).answer().status == 200
+        assert len(b.mails(22)) == 22
+
+
 # ---- the plain-text listeners ---------------------------------------------------------------------------------------------------
 
 

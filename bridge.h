@@ -3032,8 +3032,8 @@ struct http_request {
     struct header more[4];  /* of the answer, see request_add() */
     size_t more_count;
     struct form *body;
-    size_t counted; /* of http->memory */
-    bool starved;   /* the body found no memory */
+    size_t counted;                                  /* of http->memory */
+    bool starved;                                    /* the body found no memory */
     struct http_request *next_reading, **reading_at; /* see share.c; NULL: is not there */
     struct control control;
     struct buf next; /* the page that the form names as the next one, if it is allowed */

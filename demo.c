@@ -147,6 +147,17 @@ static bool make_config(struct demo *d)
     return ok;
 }
 
+/* What lies in a directory of somebody else's is his config, which would run with our rights. */
+static bool is_ours(const char *directory)
+{
+    struct stat st;
+    if (stat(directory, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0) {
+        return true;
+    }
+    log_error("%s: others can write there: choose a directory of your own, or a new one", directory);
+    return false;
+}
+
 static bool make_all(struct demo *d, const char *directory)
 {
     if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
@@ -169,7 +180,7 @@ static bool make_all(struct demo *d, const char *directory)
         log_error("%s: choose a directory without spaces, quotes, ; or # in its path", d->dir);
         return false;
     }
-    return (exists(d->key) || make_certificate(d)) && (exists(d->config) || make_config(d));
+    return is_ours(d->dir) && (exists(d->key) || make_certificate(d)) && (exists(d->config) || make_config(d));
 }
 
 /* ---- showing --------------------------------------------------------------------------------- */

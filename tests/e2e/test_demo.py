@@ -1,6 +1,7 @@
 """`formbridge demo`: one command from nothing to an order in a mailbox."""
 
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -124,6 +125,20 @@ def test_a_directory_that_cannot_be_made_is_said(tmp_path):
     assert answer.returncode == 73 and f"{tmp_path}/file/demo" in answer.stderr
     answer = run("demo", str(tmp_path / "with a space"))
     assert answer.returncode == 73 and "without spaces" in answer.stderr
+
+
+@pytest.mark.parametrize("mode, owner", [(0o777, None), (0o775, None), (0o755, 12345)])
+def test_what_others_laid_out_is_not_run(tmp_path, mode, owner):
+    """The name is known, and people try programs in /tmp."""
+    there = tmp_path / "formbridge-demo"
+    there.mkdir()
+    there.chmod(mode)
+    (there / "config.ini").write_text("[bridge]\nhostname = evil.example.com\n")
+    if owner is not None:
+        os.chown(there, owner, -1)
+    answer = run("demo", str(there))
+    assert answer.returncode == 73 and f"{there}: others can write there" in answer.stderr and answer.stdout == ""
+    assert [p.name for p in there.iterdir()] == ["config.ini"]
 
 
 def test_a_mistake_in_its_config_is_said_with_its_line(start):

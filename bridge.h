@@ -1150,6 +1150,10 @@ bool network_same(const struct sockaddr_storage *a, const struct sockaddr_storag
 bool network_read(struct network *n, const char *text);
 /* Is it in one of these? What is no address of the Internet never is. */
 bool network_has(const struct network *list, size_t count, const struct sockaddr_storage *a);
+/* For counts by visitor in little memory: the number of the one that id falls into. With a random key nobody can choose
+ * addresses that fall together with another's. */
+enum { NETWORK_BUCKETS = 256 };
+unsigned network_bucket(uint64_t key, uint64_t id);
 
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
@@ -2082,6 +2086,7 @@ struct parcel {         /* one message on its way to one place */
     const char *folder; /* of a Maildir, ".Junk"; NULL: the inbox */
     uint64_t size;
     struct result result;
+    bool unread; /* it failed for itself, not for the place */
 };
 
 /* Is there no such folder yet, or one that we can write? */
@@ -2355,6 +2360,8 @@ void smtp_unload(void);
 /* Connects, proves the host, EHLO, AUTH. NULL: r says why and whether to try again. For TARGET_LMTP and
  * TARGET_MAILHOST. hostname is what EHLO or LHLO says; it must outlive the connection. */
 struct smtp *smtp_open(const struct target *t, const char *hostname, struct result *r);
+/* Did the last smtp_send() come as far as the message itself? Else nothing of it can have been taken. */
+bool smtp_began(const struct smtp *s);
 /* Is it still good for a message? false: the host has hung up or said something (421 when idle for long);
  * then close it and open another. To be asked before a connection is reused. Does not wait. */
 bool smtp_idle(const struct smtp *s);
@@ -2987,7 +2994,7 @@ struct http { /* the HTTP of one front */
     struct http_request *repeats; /* those that wait for the one they repeat */
     struct http_request *reading; /* those that have a body */
     size_t memory;                /* bytes of bodies, all requests together */
-    uint64_t share_key;           /* odd, see share.c */
+    uint64_t bucket_key;          /* random, see network_bucket() */
     size_t waiting;               /* submissions with the commit thread, or with repeats */
     const unsigned char *token_secret;
     bool draining;

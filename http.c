@@ -266,11 +266,10 @@ struct http *http_start(const struct conf *c, struct spool *s, int wake, int sig
     if (h == NULL) {
         return NULL;
     }
-    if (getrandom(&h->share_key, sizeof h->share_key, 0) != (ssize_t)sizeof h->share_key) {
+    if (getrandom(&h->bucket_key, sizeof h->bucket_key, 0) != (ssize_t)sizeof h->bucket_key) {
         free(h);
         return NULL;
     }
-    h->share_key |= 1;
     h->conf = c;
     h->once = log->once;
     h->limit = limit;

@@ -118,3 +118,9 @@ bool network_has(const struct network *list, size_t count, const struct sockaddr
     }
     return false;
 }
+
+/* Multiplication by a secret odd number; the high bits are the well-mixed ones. */
+unsigned network_bucket(uint64_t key, uint64_t id)
+{
+    return (unsigned)((id ^ id >> 29) * (key | 1) >> 56);
+}

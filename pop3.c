@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +56,7 @@ struct pop3_server {
     int epoll;
     struct worker *checks, *disk;
     struct guard guard;
+    uint64_t bucket_key;
     struct client *first, *last; /* the oldest first */
     size_t open;
     int64_t now;         /* milliseconds, CLOCK_MONOTONIC */
@@ -287,18 +289,32 @@ static bool watch_listeners(struct pop3_server *s, bool on)
     return ok;
 }
 
-/* When all places are taken, the one that has been without a login for the longest makes room: whoever knows the
- * password gets in, however many there are who do not. */
+static bool is_guest(const struct pop3_server *s, const struct client *c)
+{
+    return !c->dead && !c->in_flight && c->session.state != POP_TRANSACTION && !guard_known(&s->guard, c->id);
+}
+
+/* When all places are taken, one of those without a login makes room: of the address that has most of them, first one
+ * that has sent no password, and of these the oldest. So whoever knows the password gets in, even if it takes a while
+ * until it is looked at (see guard.c), however many places a few others take. */
 static bool make_place(struct pop3_server *s)
 {
+    unsigned places[NETWORK_BUCKETS] = {0}, most = 0;
+    struct client *out = NULL;
+    for (const struct client *c = s->first; c != NULL; c = c->next) {
+        places[network_bucket(s->bucket_key, c->id)] += is_guest(s, c);
+    }
     for (struct client *c = s->first; c != NULL; c = c->next) {
-        if (!c->dead && !c->in_flight && c->session.state != POP_TRANSACTION &&
-            !guard_known(&s->guard, c->id)) {
-            c->dead = true;
-            return true;
+        unsigned same = places[network_bucket(s->bucket_key, c->id)];
+        if (is_guest(s, c) && (same > most || (same == most && c->asked == 0 && out->asked != 0))) {
+            out = c;
+            most = same;
         }
     }
-    return false;
+    if (out != NULL) {
+        out->dead = true;
+    }
+    return out != NULL;
 }
 
 static bool admit(struct pop3_server *s, uint64_t id)
@@ -500,7 +516,8 @@ struct pop3_server *pop3_start(struct pop3 *p)
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     s->checks = worker_start();
     s->disk = worker_start();
-    bool ok = s->epoll >= 0 && s->checks != NULL && s->disk != NULL && watch_listeners(s, true) &&
+    bool ok = getrandom(&s->bucket_key, sizeof s->bucket_key, 0) == (ssize_t)sizeof s->bucket_key &&
+              s->epoll >= 0 && s->checks != NULL && s->disk != NULL && watch_listeners(s, true) &&
               watch(s, p->signals, EPOLLIN, EVENT_SIGNAL) &&
               watch(s, worker_fd(s->checks), EPOLLIN, EVENT_CHECKS) &&
               watch(s, worker_fd(s->disk), EPOLLIN, EVENT_DISK);

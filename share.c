@@ -3,13 +3,9 @@
 
 #include "bridge.h"
 
-enum { SHARE_BITS = 8 }; /* visitors who fall together count as one */
-
-/* By a secret odd number: nobody can choose addresses that fall together with another's. */
-static size_t share_of(const struct http_request *r)
+static unsigned bucket(const struct http_request *r)
 {
-    uint64_t id = peers_id(&r->link->visitor.addr);
-    return (size_t)((id ^ id >> 29) * r->http->share_key >> (64 - SHARE_BITS));
+    return network_bucket(r->http->bucket_key, peers_id(&r->link->visitor.addr));
 }
 
 void share_begin(struct http_request *r)
@@ -44,13 +40,13 @@ void share_end(struct http_request *r)
 
 struct http_request *share_largest(const struct http *h)
 {
-    size_t held[1 << SHARE_BITS] = {0}, most = 0;
+    size_t held[NETWORK_BUCKETS] = {0}, most = 0;
     for (const struct http_request *r = h->reading; r != NULL; r = r->next_reading) {
-        held[share_of(r)] += r->counted;
+        held[bucket(r)] += r->counted;
     }
     struct http_request *worst = NULL;
     for (struct http_request *r = h->reading; r != NULL; r = r->next_reading) {
-        size_t all = held[share_of(r)];
+        size_t all = held[bucket(r)];
         bool more = worst == NULL || all > most || (all == most && r->counted > worst->counted);
         if (r->stage == REQUEST_BODY && more) { /* what the commit thread works on stays */
             worst = r;

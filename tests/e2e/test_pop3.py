@@ -736,6 +736,45 @@ def test_who_knows_the_password_gets_a_place_when_all_are_taken(popserver, passw
             wire.close()
 
 
+def test_few_who_take_all_places_do_not_keep_a_password_from_being_looked_at(popserver, password_hash):
+    """After guesses from elsewhere a login from a new address waits; meanwhile others ask for places, without end."""
+    with Pickup(popserver, password_hash, max_connections=8, max_per_address=4) as p:
+        for i in range(10):
+            with p.connect(f"127.0.4.{i + 1}") as wire:
+                wire.ask(f"USER {USER}")
+                assert wire.ask("PASS wrong").startswith(b"-ERR [AUTH]")
+        done, flooded = threading.Event(), [0]
+
+        def flood(host):
+            held = []
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    s = socket.create_connection(("127.0.0.1", p.port), 5, source_address=(host, 0))
+                    held.append(s)
+                    flooded[0] += 1
+                if len(held) > 3:
+                    held.pop(0).close()
+                time.sleep(0.02)
+            for s in held:
+                s.close()
+
+        threads = [threading.Thread(target=flood, args=(f"127.0.5.{i + 1}",), daemon=True) for i in range(3)]
+        for t in threads:
+            t.start()
+        time.sleep(0.5)
+        started = time.monotonic()
+        try:
+            for i in range(3):
+                with p.connect(f"127.0.6.{i + 1}") as wire:
+                    wire.ask(f"USER {USER}")
+                    assert wire.ask(f"PASS {PASSWORD}").startswith(b"+OK")
+        finally:
+            done.set()
+            for t in threads:
+                t.join(6 * PATIENCE)
+        assert flooded[0] > 40 and time.monotonic() - started > 3, "it did wait, and there were others"
+
+
 # ---- passwords ------------------------------------------------------------------------------------------------------------
 
 

@@ -398,17 +398,18 @@ static bool settle_recipients(struct item *item, struct job *job, struct state_t
     return true;
 }
 
-/* Whom the place will never give it to, the first of them, and why. false: nobody. */
-static bool refusal(const struct state_target *t, char *why, size_t why_size)
+/* Whom of the form's the place will never give it to, the first of them, and why: one that the config no longer names was
+ * a mistake, and is repaired. false: nobody. */
+static bool refusal(const struct job *job, const struct state_target *t, char *why, size_t why_size)
 {
-    const struct state_recipient *to = t->recipients;
-    while (to != NULL && to->failed == NULL) {
-        to = to->next;
+    for (size_t i = 0; i < job->form->to_count; i++) {
+        const struct state_recipient *to = state_recipient(t, job->form->to[i]);
+        if (to != NULL && to->failed != NULL) {
+            text_fmt(why, why_size, "%s: %s", to->address, to->failed);
+            return true;
+        }
     }
-    if (to != NULL) {
-        text_fmt(why, why_size, "%s: %s", to->address, to->failed);
-    }
-    return to != NULL;
+    return false;
 }
 
 /* Does every recipient of the form stand in the books, as having it or as refused? Not if a release has struck one out
@@ -441,7 +442,7 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         defer(c, item, job, t, r);
     } else if (r->count == 0 && r->result.outcome == OUTCOME_PERMANENT) {
         give_up(item, t, r->result.reason);
-    } else if (refusal(t, why, sizeof why)) {
+    } else if (refusal(job, t, why, sizeof why)) {
         give_up(item, t, why);
     } else if (r->recipients != NULL && !all_settled(job, t)) {
         item->again = true;

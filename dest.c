@@ -195,7 +195,7 @@ static void learn(struct dest *d, const struct report *r)
         fails(d, r->result.reason);
     } else if (r->result.outcome != OUTCOME_TEMPORARY || (r->count > 0 && !all_put_off(r))) {
         works(d, time(NULL)); /* it settled somebody: what it puts off is that recipient's trouble */
-    } else if (!is_mailbox(d) && ++d->refusals >= REFUSALS_MAX) {
+    } else if (r->count > 0 && ++d->refusals >= REFUSALS_MAX) { /* 0: a mailbox, or nobody was asked */
         fails(d, r->result.reason);
     }
 }
@@ -241,7 +241,7 @@ static bool looked_up(struct report *r, const char *name, int error, const struc
 }
 
 /* Nobody got anything: then it is the mailbox, and the first speaks for all. The others were never tried. But a folder
- * that fails speaks for itself alone, or spam could hold up all other mail. */
+ * that fails speaks for itself alone, or spam could hold up all other mail; so does a message that cannot be read. */
 static void blame_mailbox(struct job **jobs, const struct parcel *parcels, size_t n)
 {
     size_t first = n;
@@ -249,12 +249,12 @@ static void blame_mailbox(struct job **jobs, const struct parcel *parcels, size_
         if (parcels[i].result.outcome == OUTCOME_DONE) {
             return;
         }
-        first = first == n && parcels[i].folder == NULL ? i : first;
+        first = first == n && parcels[i].folder == NULL && !parcels[i].unread ? i : first;
     }
     for (size_t i = 0; i < n && first < n; i++) {
         if (i == first) {
             jobs[i]->report->unreachable = true;
-        } else {
+        } else if (!parcels[i].unread) {
             untried(jobs[i]);
         }
     }
@@ -348,24 +348,38 @@ static void hang_up(struct smtp **smtp)
     *smtp = NULL;
 }
 
+/* One that was used before may have had its share: some hosts take so many messages by a connection, and end it at the
+ * next MAIL FROM (RFC 5321 §3.8). That says nothing of the host, which a new one has to. */
+static bool was_used_up(const struct smtp *smtp, const struct report *r, bool used)
+{
+    return used && !smtp_began(smtp) && all_put_off(r);
+}
+
 static void send_message(struct dest *d, struct smtp **smtp, struct job *job, int fd, uint64_t size)
 {
     struct report *r = job->report;
     if (*smtp != NULL && !smtp_idle(*smtp)) {
         hang_up(smtp);
     }
-    if (*smtp == NULL) {
-        *smtp = smtp_open(d->target, d->all->conf->hostname, &r->result);
+    bool usable;
+    for (bool again = true; again;) {
+        bool used = *smtp != NULL;
+        if (!used) {
+            *smtp = smtp_open(d->target, d->all->conf->hostname, &r->result);
+        }
+        if (*smtp == NULL) {
+            r->unreachable = true;
+            r->count = 0; /* nobody was asked */
+            return;
+        }
+        usable = smtp_send(*smtp, job->form->from, r->recipients, r->count, fd, size);
+        again = !usable && was_used_up(*smtp, r, used);
+        if (!usable) {
+            hang_up(smtp);
+        }
     }
-    if (*smtp == NULL) {
-        r->unreachable = true;
-        r->count = 0; /* nobody was asked */
-        return;
-    }
-    bool usable = smtp_send(*smtp, job->form->from, r->recipients, r->count, fd, size);
     add_up(r);
     if (!usable) {
-        hang_up(smtp);
         r->unreachable = all_put_off(r); /* else it did hear us */
     }
 }

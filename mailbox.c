@@ -88,12 +88,23 @@ static ssize_t read_some(int fd, void *bytes, size_t len)
     return n;
 }
 
+static void fail_to_read(struct parcel *p, int error)
+{
+    p->unread = true;
+    p->result.outcome = OUTCOME_TEMPORARY;
+    text_fmt(p->result.reason, sizeof p->result.reason, "cannot read the queued message %s: %s%s", p->name,
+             strerror(error),
+             error == EIO      ? "; its disk fails: see the kernel's log"
+             : error == EACCES ? "; give that file to the user of [bridge]"
+                               : "");
+}
+
 /* A message of the spool, or -1 and the result of its parcel. */
 static int open_message(struct spool *s, struct parcel *p)
 {
     int fd = openat(s->queue, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
-        fail(&p->result, "cannot read the queued message", p->name, errno);
+        fail_to_read(p, errno);
     }
     return fd;
 }
@@ -287,7 +298,7 @@ static bool count_octets(struct spool *s, struct parcel *p, uint64_t *octets)
         popcount_put(&count, bytes, n > 0 ? (size_t)n : 0);
     }
     if (n <= 0) {
-        fail(&p->result, "cannot read the queued message", p->name, n == 0 ? EIO : errno);
+        fail_to_read(p, n == 0 ? EIO : errno);
     }
     close(fd);
     explicit_bzero(bytes, p->size < sizeof bytes ? (size_t)p->size : sizeof bytes);

@@ -77,6 +77,7 @@ static void set_signals(bool blocked)
     sigaction(SIGINT, &ignore, NULL);
     sigaction(SIGHUP, &ignore, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* a limit of file sizes is an error like a full disk */
     sigaction(SIGTERM, &term, NULL);
     sigset_t set;
     sigemptyset(&set);

@@ -40,6 +40,7 @@ struct smtp {
     struct auth auth;
     enum auth_mechanism login; /* that the host accepted */
     bool unfinished;           /* a transaction was begun and not completed: RSET before the next */
+    bool began;                /* to send the message, in the last smtp_send() */
     unsigned char chunk[CHUNK];
     unsigned char out[2 * CHUNK + 8]; /* every byte may become two */
 };
@@ -604,6 +605,7 @@ static void transfer(struct smtp *s, struct recipient *recipients, size_t count,
         decide(recipients, count, true, &r);
         return;
     }
+    s->began = true;
     if (put_message(s, fd, size)) {
         s->unfinished = false;
         read_verdict(s, recipients, count);
@@ -627,6 +629,7 @@ bool smtp_send(struct smtp *s, const char *from, struct recipient *recipients, s
 {
     struct wire_scan scan;
     struct result r = {.outcome = OUTCOME_TEMPORARY};
+    s->began = false;
     for (size_t i = 0; i < count; i++) {
         recipients[i].accepted = false;
         recipients[i].result = r;
@@ -646,6 +649,11 @@ bool smtp_send(struct smtp *s, const char *from, struct recipient *recipients, s
     decide(recipients, count, false,
            &s->talk.failure); /* whoever is left is so because the connection died */
     return !s->talk.dead;
+}
+
+bool smtp_began(const struct smtp *s)
+{
+    return s->began;
 }
 
 bool smtp_idle(const struct smtp *s)

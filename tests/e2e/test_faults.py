@@ -9,6 +9,8 @@ import json
 import mailbox
 import os
 import pathlib
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -536,6 +538,38 @@ def test_a_message_that_cannot_be_read_stops_no_other():
             shutil.chown(foreign, "nobody")
             f.wait_delivered()
             assert len(f.bridge.mail_files()) == 5
+
+
+def test_a_message_that_cannot_be_read_says_nothing_of_its_mailbox():
+    """On a quiet site it is tried alone: the next mail must not wait for the mailbox to get well, which it is."""
+    with tempfile.TemporaryDirectory(prefix="formbridge-test-") as directory:
+        os.chmod(directory, 0o711)
+        maildir = pathlib.Path(directory) / "Maildir"
+        maildir.mkdir()
+        shutil.chown(maildir, "nobody")
+        with Bridge({"bridge": {"user": "nobody", "retry_min": "1s", "retry_max": "10m"}}, directory=directory) as b:
+            assert b.post([("name", "Ada")])[0] == 200
+            b.mails(1)
+            now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            foreign = b.spool / "queue" / f"{now}.AAAA-BBBB-CCCC.order"
+            foreign.write_bytes(b.mail_files()[0].read_bytes())
+            foreign.chmod(0o600)
+            b.wait_for_log("deferred AAAA-BBBB-CCCC", count=3, seconds=60)
+            assert re.search("cannot read the queued message .*: Permission denied; give that file to the user of", b.log())
+            for i in range(3):
+                assert b.post([("name", f"Bea {i}")])[0] == 200
+                b.mails(2 + i)
+
+
+def test_a_limit_of_file_sizes_is_answered_like_a_full_disk():
+    with Bridge(start=False) as b:
+        b.popen = lambda *words, **options: subprocess.Popen(
+            *words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000)), **options)
+        b.start()
+        assert b.post([("name", "x" * 300000)])[0] == 503
+        assert b.post([("name", "Ada")])[0] == 200
+        b.mails(1)
+        assert "File too large" in b.log() and "died" not in b.log()
 
 
 def test_mail_of_a_form_that_is_gone_from_the_config_is_held_and_delivered_when_it_is_released():

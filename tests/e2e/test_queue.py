@@ -58,9 +58,11 @@ def post(bridge, form="order"):
 
 
 class Host:
-    """An LMTP server that answers RCPT as it is told, and counts what it took."""
+    """An LMTP server that answers RCPT as it is told, and counts what it took. share: so many messages it takes by one
+    connection, and ends that at the next."""
 
     def __init__(self, path):
+        self.share, self.answers = None, {}
         self.answer, self.taken, self.gate = b"451 4.3.0 later\r\n", [], threading.Event()
         self.gate.set()
         self.listener = socket.socket(socket.AF_UNIX)
@@ -84,10 +86,20 @@ class Host:
                 f.write(line)
                 f.flush()
             say(b"220 mail.example.com LMTP\r\n")
+            left = self.share
             for line in f:
                 verb = line[:4].upper()
+                if verb == b"MAIL" and left is not None:
+                    if left == 0:
+                        say(b"421 4.7.0 too many messages by this connection\r\n")
+                        return
+                    left -= 1
+                if verb == b"MAIL":
+                    accepted = 0
                 if verb == b"RCPT":
-                    say(self.answer)
+                    answer = self.answers.get(line[line.find(b"<") + 1:line.find(b">")].decode(), self.answer)
+                    accepted += answer.startswith(b"2")
+                    say(answer)
                 elif verb == b"DATA":
                     say(b"354 go on\r\n")
                     message = b""
@@ -98,7 +110,7 @@ class Host:
                     self.in_data.set()
                     self.gate.wait(20)
                     self.taken.append(re.search(rb"X-Formbridge-Ref: (\S+)", message)[1].decode())
-                    say(b"250 2.0.0 taken\r\n")
+                    say(b"250 2.0.0 taken\r\n" * accepted)
                 elif verb == b"QUIT":
                     say(b"221 bye\r\n")
                     return
@@ -484,6 +496,40 @@ def test_mail_follows_a_mail_host_that_was_renamed(host):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_recipient_that_the_config_no_longer_names_holds_nothing(host):
+    """It was mistyped, and refused for that; now it is right, and everyone has the mail."""
+    host.answer = b"250 ok\r\n"
+    host.answers = {"owner@example.com": b"451 4.3.0 later\r\n", "typo@example.com": b"550 5.1.1 no such user\r\n"}
+    config = {"bridge": {"retry_min": "2s", "retry_max": "2s"},
+              "form order": {"deliver": f"lmtp:{host.path}", "to": "owner@example.com typo@example.com"}}
+    with Bridge(config) as bridge:
+        receipt = post(bridge)
+        bridge.wait_for_log(f"refused {receipt} (form order) to typo@example.com")
+        bridge.config["form order"]["to"] = "owner@example.com right@example.com"
+        bridge.write_config()
+        bridge.process.send_signal(signal.SIGHUP)
+        bridge.wait_for_log("reloaded:")
+        host.answers = {}
+        bridge.wait_until(lambda: listed_any(bridge) == [], "an empty queue")
+        assert receipt in host.taken and f"held {receipt}" not in bridge.log()
+
+
+def test_a_host_that_takes_few_messages_by_a_connection_gets_all_at_once(host):
+    """Its 421 at the next MAIL speaks for the connection, not for the host (RFC 5321 3.8)."""
+    host.share, host.answer = 0, b"250 ok\r\n" # not even a new connection is good for one: then it is the host
+    with Bridge({"bridge": {"retry_min": "1h", "retry_max": "1h"}, "form order": {"deliver": f"lmtp:{host.path}"}}) as bridge:
+        receipts = [post(bridge)]
+        bridge.wait_until(lambda: tried(bridge) == [(f"lmtp:{host.path}", 1)], "note of the first try")
+        assert f"deferred {receipts[0]}" in bridge.log() and "421 4.7.0 too many" in bridge.log()
+        host.share = 2
+        host.gate.clear()
+        assert queue(bridge, "flush").returncode == 0
+        receipts += [post(bridge) for _ in range(8)]
+        host.gate.set()
+        bridge.wait_until(lambda: listed_any(bridge) == [], "an empty queue")
+        assert sorted(host.taken) == sorted(receipts) and bridge.log().count("deferred") == 1
+
+
 def test_files_stay_those_of_the_user_when_root_steers(host):
     config = {"bridge": {"user": "nobody", "retry_min": "1h", "retry_max": "1h"},
               "form order": {"deliver": f"lmtp:{host.path}"}}

@@ -209,7 +209,7 @@ static int hex(int c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The text part, decoded from quoted-printable (RFC 2045 §6.7) as mime.c wrote it: every line indented. */
+/* The text part of what mime.c makes, every line indented and its quoted-printable (RFC 2045 §6.7) decoded. */
 static void show_text(const char *text)
 {
     const char *at = strstr(text, "quoted-printable");

@@ -261,7 +261,7 @@ static bool ask(struct visit *v, struct answer *a, char *why, size_t why_size)
     return ok;
 }
 
-/* Our own JSON, as page.c writes it. */
+/* Our own JSON, as page_json.c writes it. */
 static bool find_receipt(struct buf *body, char ref[REF_SIZE])
 {
     static const char before[] = "\"id\":\"";

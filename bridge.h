@@ -176,6 +176,37 @@ int64_t stats_get(enum counter s);
 /* Prometheus text exposition format 0.0.4. */
 void stats_write(struct buf *out);
 
+/* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
+
+enum { UTF8_REPLACEMENT = 0xFFFD };
+
+enum utf8_class {
+    UTF8_TEXT,
+    UTF8_SPACE,   /* white space within a line, the tab included */
+    UTF8_BREAK,   /* a line end: LF, CR, U+0085, U+2028, U+2029 */
+    UTF8_BIDI,    /* changes the order in which its neighbours are shown */
+    UTF8_CONTROL, /* any other control character, and what Unicode calls noncharacters */
+};
+
+/* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
+ * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
+size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
+/* How many of the bytes, from the first on, are printable ASCII, which is most of most texts: of class UTF8_TEXT, or
+ * the space. */
+size_t utf8_plain(const void *bytes, size_t len);
+/* Writes a character; returns its length. */
+size_t utf8_bytes(uint32_t c, unsigned char out[4]);
+/* The length of the longest beginning of at most max bytes that ends between two characters. */
+size_t utf8_cut(const void *bytes, size_t len, size_t max);
+enum utf8_class utf8_class(uint32_t c);
+/* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
+ * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
+uint32_t utf8_shown(uint32_t c);
+/* The small letter of a capital one: Latin, Greek, Cyrillic, fullwidth ASCII; all else as it is. */
+uint32_t utf8_fold(uint32_t c);
+/* May it be part of a word: a letter, a digit, a mark on one? Scripts that do not divide words count as letters. */
+bool utf8_in_word(uint32_t c);
+
 /* ---- japanese.c: EUC-JP and ISO-2022-JP, by tables (pure) ------------------------------------ */
 
 enum { JAPANESE_CELLS = 94 * 94 };
@@ -364,37 +395,6 @@ struct span gate_field(const struct gate *g, const char *name);
 /* Nothing of a next request has been seen yet. */
 bool gate_idle(const struct gate *g);
 
-/* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
-
-enum { UTF8_REPLACEMENT = 0xFFFD };
-
-enum utf8_class {
-    UTF8_TEXT,
-    UTF8_SPACE,   /* white space within a line, the tab included */
-    UTF8_BREAK,   /* a line end: LF, CR, U+0085, U+2028, U+2029 */
-    UTF8_BIDI,    /* changes the order in which its neighbours are shown */
-    UTF8_CONTROL, /* any other control character, and what Unicode calls noncharacters */
-};
-
-/* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
- * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
-size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
-/* How many of the bytes, from the first on, are printable ASCII, which is most of most texts: of class UTF8_TEXT, or
- * the space. */
-size_t utf8_plain(const void *bytes, size_t len);
-/* Writes a character; returns its length. */
-size_t utf8_bytes(uint32_t c, unsigned char out[4]);
-/* The length of the longest beginning of at most max bytes that ends between two characters. */
-size_t utf8_cut(const void *bytes, size_t len, size_t max);
-enum utf8_class utf8_class(uint32_t c);
-/* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
- * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
-uint32_t utf8_shown(uint32_t c);
-/* The small letter of a capital one: Latin, Greek, Cyrillic, fullwidth ASCII; all else as it is. */
-uint32_t utf8_fold(uint32_t c);
-/* May it be part of a word: a letter, a digit, a mark on one? Scripts that do not divide words count as letters. */
-bool utf8_in_word(uint32_t c);
-
 /* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
 
 struct date { /* UTC */
@@ -469,6 +469,15 @@ void upload_name(const struct field *f, struct buf *out);
 /* Appends the sender's claim if it is a plain "type/subtype" on which no mail program acts, so neither text
  * nor HTML, or "application/octet-stream". */
 void upload_type(const struct field *f, struct buf *out);
+
+/* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
+
+/* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
+ * br_hash_compat_context; the functions named br_sha256_ are not for it. */
+extern const br_hash_class hash_sha256;
+/* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
+void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
+                     size_t seed_count, const br_tls_prf_seed_chunk *seed);
 
 /* ---- token.c: proof that a form was asked for before it was sent (pure) -------------------------
  *
@@ -770,15 +779,6 @@ bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
 
-/* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
-
-/* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
- * br_hash_compat_context; the functions named br_sha256_ are not for it. */
-extern const br_hash_class hash_sha256;
-/* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
-void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
-                     size_t seed_count, const br_tls_prf_seed_chunk *seed);
-
 /* ---- wipe.c: what GMP and Nettle free ----------------------------------------------------------- */
 
 /* From the first call on it is wiped before. Any thread may call. */
@@ -801,6 +801,22 @@ enum { CURVE_NOISE = 32 }; /* bytes */
  * or the two differ, which is logged. */
 size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
                   const unsigned char *noise, unsigned char *signature);
+
+/* ---- rsa.c: the operations of RSA --------------------------------------------------------------- */
+
+enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
+
+/* RFC 8017 §5.1.1, in place: x is a padded message of as many bytes as the modulus, whose first byte is 0 as all
+ * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
+ * 64 bits, more than RSA_MAX). */
+bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
+/* RSASSA-PKCS1-v1_5 (RFC 8017 §8.2.1), the same bytes as br_rsa_i62_pkcs1_sign(), which stands in where Nettle cannot.
+ * oid: BR_HASH_OID_*. signature: at least SIGNATURE_MAX. Returns its length, after verifying it with the public key;
+ * 0: the two are not the halves of one key, or the computation went wrong, and signature is all zeros. Any thread may
+ * call; blinding values are from getrandom(2) each time, without which the process aborts, as GMP does without
+ * memory. */
+size_t rsa_sign(const unsigned char *oid, const unsigned char *hash, size_t hash_len,
+                const br_rsa_public_key *public, const br_rsa_private_key *private, unsigned char *signature);
 
 /* ---- x509.c: certificates and private keys in files ---------------------------------------------
  *
@@ -881,22 +897,6 @@ void algid_put(struct buf *b, const char *oid);
 void algid_put_null(struct buf *b, const char *oid);
 void algid_put_oid(struct buf *b, const char *oid, const char *parameter);
 void algid_put_bytes(struct buf *b, const char *oid, const void *parameter, size_t len);
-
-/* ---- rsa.c: the operations of RSA --------------------------------------------------------------- */
-
-enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
-
-/* RFC 8017 §5.1.1, in place: x is a padded message of as many bytes as the modulus, whose first byte is 0 as all
- * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
- * 64 bits, more than RSA_MAX). */
-bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
-/* RSASSA-PKCS1-v1_5 (RFC 8017 §8.2.1), the same bytes as br_rsa_i62_pkcs1_sign(), which stands in where Nettle cannot.
- * oid: BR_HASH_OID_*. signature: at least SIGNATURE_MAX. Returns its length, after verifying it with the public key;
- * 0: the two are not the halves of one key, or the computation went wrong, and signature is all zeros. Any thread may
- * call; blinding values are from getrandom(2) each time, without which the process aborts, as GMP does without
- * memory. */
-size_t rsa_sign(const unsigned char *oid, const unsigned char *hash, size_t hash_len,
-                const br_rsa_public_key *public, const br_rsa_private_key *private, unsigned char *signature);
 
 /* ---- cmskey.c: a content key for one recipient of CMS (pure) --------------------------------- */
 
@@ -1142,6 +1142,23 @@ bool network_read(struct network *n, const char *text);
 /* Is it in one of these? What is no address of the Internet never is. */
 bool network_has(const struct network *list, size_t count, const struct sockaddr_storage *a);
 
+/* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
+
+enum { PASSWD_NEW_SIZE = 24 };   /* 20 letters in groups of five, and a NUL */
+enum { PASSWD_HASH_SIZE = 192 }; /* a yescrypt hash and its NUL, with room */
+
+/* A password that can be read out and typed. false: no randomness. */
+bool passwd_new(char out[PASSWD_NEW_SIZE]);
+/* random: 16 bytes. false: no memory. */
+bool passwd_hash(const char *password, const unsigned char *random, char out[PASSWD_HASH_SIZE]);
+/* Takes equally long whatever the password: some ten milliseconds and 16 MB. Also false: no memory. */
+bool passwd_matches(const char *hash, const char *password);
+/* A yescrypt hash, as passwd_hash() makes it? Pure. */
+bool passwd_is_hash(const char *text);
+/* `formbridge passwd`: reads a password, twice from a terminal and one line from anything else, prints its hash.
+ * Returns an exit code. */
+int passwd_run(void);
+
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
 enum endpoint_kind { /* what is spoken at an address of `listen` in [bridge] */
@@ -1199,7 +1216,7 @@ bool value_folder(const char *text);
 /* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
 bool value_pin(const char *text, unsigned char pin[32]);
 
-/* ---- words.c, words_en.c, words_de.c …: every sentence that a person reads on a page (pure) ------
+/* ---- words.c, words_en.c, words_de.c, words_fr.c, words_es.c: every sentence on a page (pure) ------
  *
  * A language is a file with all its sentences and a row in words.c. */
 
@@ -2458,23 +2475,6 @@ enum deliver_end { DELIVER_ENDED, DELIVER_BUSY, DELIVER_FAILED };
 enum deliver_end deliver_run(const struct conf *c, struct spool *s, int wake,
                              const volatile sig_atomic_t *stop);
 
-/* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
-
-enum { PASSWD_NEW_SIZE = 24 };   /* 20 letters in groups of five, and a NUL */
-enum { PASSWD_HASH_SIZE = 192 }; /* a yescrypt hash and its NUL, with room */
-
-/* A password that can be read out and typed. false: no randomness. */
-bool passwd_new(char out[PASSWD_NEW_SIZE]);
-/* random: 16 bytes. false: no memory. */
-bool passwd_hash(const char *password, const unsigned char *random, char out[PASSWD_HASH_SIZE]);
-/* Takes equally long whatever the password: some ten milliseconds and 16 MB. Also false: no memory. */
-bool passwd_matches(const char *hash, const char *password);
-/* A yescrypt hash, as passwd_hash() makes it? Pure. */
-bool passwd_is_hash(const char *text);
-/* `formbridge passwd`: reads a password, twice from a terminal and one line from anything else, prints its hash.
- * Returns an exit code. */
-int passwd_run(void);
-
 /* ---- worker.c: one thread for what would stall an event loop --------------------------------- */
 
 struct work { /* the first member of whatever the caller wants done; the worker's until it is collected */
@@ -3410,6 +3410,25 @@ void notify_ready(void);
 void notify_reloading(void);
 void notify_stopping(void);
 
+/* ---- listen.c: listening sockets ------------------------------------------------------------- */
+
+/* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
+ * why, without the address. */
+int listen_at(const struct endpoint *e, char *why, size_t why_size);
+/* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
+bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
+/* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
+ * or no such user. Static. */
+bool listen_group(const struct conf *c, const char **group);
+
+/* ---- sample.c: values that are right by their rules (pure) ----------------------------------- */
+
+/* Appends one: the rule's example or, but for a pattern, one that is made up. email: for fields of addresses. now:
+ * seconds since 1970. */
+void sample_value(struct buf *out, const struct rule *rule, const char *email, int64_t now);
+/* Appends a name and a type for a file of a kind that the rule accepts. */
+void sample_file(struct buf *name, struct buf *type, const struct rule *rule);
+
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
 enum check_kind {
@@ -3427,17 +3446,6 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
 /* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
  * person, to stdout. false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
-
-/* ---- listen.c: listening sockets ------------------------------------------------------------- */
-
-/* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
- * why, without the address. */
-int listen_at(const struct endpoint *e, char *why, size_t why_size);
-/* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
-bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
-/* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
- * or no such user. Static. */
-bool listen_group(const struct conf *c, const char **group);
 
 /* ---- roles.c: the life of each role, from fork to its loop ----------------------------------- */
 
@@ -3496,14 +3504,6 @@ int demo_run(const char *directory);
 int queue_run(const struct conf *c, int count, char **words);
 /* Text of others, such as what a mail host answered: "?" for what is not printable ASCII. */
 void queue_print(FILE *out, const char *text);
-
-/* ---- sample.c: values that are right by their rules (pure) ----------------------------------- */
-
-/* Appends one: the rule's example or, but for a pattern, one that is made up. email: for fields of addresses. now:
- * seconds since 1970. */
-void sample_value(struct buf *out, const struct rule *rule, const char *email, int64_t now);
-/* Appends a name and a type for a file of a kind that the rule accepts. */
-void sample_file(struct buf *name, struct buf *type, const struct rule *rule);
 
 /* ---- selftest.c: one submission through the whole path --------------------------------------- */
 

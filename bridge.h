@@ -1334,6 +1334,45 @@ enum language words_language(const char *tag, size_t len);
 /* What an Accept-Language value (RFC 9110 §12.5.4) likes best of what we have; LANGUAGE_AUTO: nothing. */
 enum language words_accept(const char *header, size_t len);
 
+/* ---- rules.c: a form held against its rules (pure) ------------------------------------------- */
+
+struct rule;
+struct form_conf;
+
+struct rules_error {     /* one thing to mend in a form */
+    const char *field;   /* name as sent; NULL: the form as a whole */
+    const char *code;    /* for JSON: "REQUIRED_FIELD_MISSING", ... */
+    const char *message; /* for people: a whole sentence */
+};
+
+enum {
+    RULES_ERRORS_MAX = 64,
+    RULES_TEXTS = 16384
+}; /* what one answer lists; bytes of its sentences with gaps */
+
+struct rules_report {
+    struct rules_error errors[RULES_ERRORS_MAX];
+    size_t count;
+    size_t used;
+    char texts[RULES_TEXTS]; /* sentences that were put together */
+};
+/* The rule for fields of this name, or NULL. */
+const struct rule *rules_find(const struct form_conf *f, struct span name);
+/* Is this, typed into a field of the rule, right? Else out has what is wrong, in English. */
+bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out);
+/* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
+ * as f and out. now: seconds since 1970. */
+void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,
+                 struct rules_report *out);
+/* One more. field, code and text outlive out; arg, NULL for none, goes in place of the {} of text. */
+void rules_add(struct rules_report *out, const char *field, const char *code, const char *text,
+               const char *arg);
+/* Is there a field of this name with something in it but blanks? */
+bool rules_filled(struct form *f, const char *name);
+/* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
+ * false: no memory. */
+bool rules_dress(const struct form_conf *f, struct form *typed);
+
 /* ---- redirect.c: where a form may send the visitor afterwards (pure) -------------------------- */
 
 enum {
@@ -1685,8 +1724,6 @@ struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct 
 void conf_free(struct conf *c);
 /* The form of this name that visitors may send, or NULL. */
 struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
-/* The rule for fields of this name, or NULL. */
-const struct rule *conf_rule(const struct form_conf *f, struct span name);
 /* The same, or that of the alerts: where a message in the spool goes. */
 struct form_conf *conf_route(const struct conf *c, const char *name);
 /* The first address of `listen` of this kind, or NULL. */
@@ -1758,11 +1795,6 @@ enum {
     PAGE_MAX = 1024 * 1024
 }; /* what to give buf_init(): a form sent back needs most, and stays below it */
 
-struct page_error {      /* one thing to mend in a form */
-    const char *field;   /* name as sent; NULL: the form as a whole */
-    const char *code;    /* for JSON: "REQUIRED_FIELD_MISSING", ... */
-    const char *message; /* for people: a whole sentence */
-};
 /* The Content-Security-Policy of our pages: default-src 'none' and the hash of the one style sheet. Static;
  * the first call computes it, so not from two threads. */
 const char *page_csp(void);
@@ -1783,11 +1815,11 @@ void page_error(struct buf *out, const struct page_style *s, unsigned status, co
 /* 422: what to mend, and the same form again with everything that was typed (files excepted, and said so).
  * Above 64 kB of text the form is left out and the visitor sent to the Back button. */
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
-                  const struct page_error *errors, size_t count);
+                  const struct rules_error *errors, size_t count);
 /* 403: why it is taken for spam, and the same form again: sent once more, with s->token and without what filled the
  * honeypots, it may pass. */
 void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
-               const struct page_error *errors, size_t count);
+               const struct rules_error *errors, size_t count);
 /* GET / (s->form NULL): what this server is. GET /f/NAME: what this address is for. */
 void page_about(struct buf *out, const struct page_style *s, const struct conf *c);
 /* GET /f/NAME in the demo: an order form with the fields name, email, item, quantity, message, photo,
@@ -1798,7 +1830,7 @@ void page_json_ok(struct buf *out, const char *ref, const char *next);
 /* {"token":TOKEN,"bits":N,"min_time":S}: what a script does with them stands in doc/formbridge.8. */
 void page_json_token(struct buf *out, const struct form_conf *f, const char *token);
 /* {"error":WHAT,"errors":[{"field","code","message"}]} */
-void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
+void page_json_error(struct buf *out, const char *what, const struct rules_error *errors, size_t count);
 /* A string with its quotes. */
 void page_json_string(struct buf *out, const char *text);
 /* The same for any refusal: error, and the message of the one entry of errors, is why->what, or else why->detail, or
@@ -1829,34 +1861,6 @@ size_t hello_trim(unsigned char *message, size_t len, const struct hello_offer *
 /* After br_ssl_server_reset(): the same answers in less time. The policy's choose() sees suites it must not take: those
  * without ECDHE. */
 void hello_hasten(br_ssl_server_context *sc);
-
-/* ---- rules.c: a form held against its rules (pure) ------------------------------------------- */
-
-enum {
-    RULES_ERRORS_MAX = 64,
-    RULES_TEXTS = 16384
-}; /* what one answer lists; bytes of its sentences with gaps */
-
-struct rules_report {
-    struct page_error errors[RULES_ERRORS_MAX];
-    size_t count;
-    size_t used;
-    char texts[RULES_TEXTS]; /* sentences that were put together */
-};
-/* Is this, typed into a field of the rule, right? Else out has what is wrong, in English. */
-bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out);
-/* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
- * as f and out. now: seconds since 1970. */
-void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,
-                 struct rules_report *out);
-/* One more. field, code and text outlive out; arg, NULL for none, goes in place of the {} of text. */
-void rules_add(struct rules_report *out, const char *field, const char *code, const char *text,
-               const char *arg);
-/* Is there a field of this name with something in it but blanks? */
-bool rules_filled(struct form *f, const char *name);
-/* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
- * false: no memory. */
-bool rules_dress(const struct form_conf *f, struct form *typed);
 
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 

@@ -259,7 +259,7 @@ struct refill {
     struct buf *out;
     const struct page_style *style;
     struct form *typed;
-    const struct page_error *errors;
+    const struct rules_error *errors;
     size_t count;   /* of errors */
     enum word list; /* heading of the errors */
 };
@@ -274,7 +274,7 @@ struct input {
     bool again; /* there was a file */
 };
 
-static bool error_names(const struct page_error *e, struct span name)
+static bool error_names(const struct rules_error *e, struct span name)
 {
     return e->field != NULL && span_equal(span_text(e->field), name);
 }
@@ -291,7 +291,7 @@ static bool is_wrong(const struct refill *r, struct span name)
 
 static bool is_required(const struct form_conf *f, struct span name)
 {
-    const struct rule *rule = conf_rule(f, name);
+    const struct rule *rule = rules_find(f, name);
     bool required = rule != NULL && rule->required;
     for (size_t i = 0; i < f->required_count && !required; i++) {
         required = span_equal(span_text(f->required[i]), name);
@@ -337,7 +337,7 @@ static bool is_separator(char c)
 static struct span label_of(const struct refill *r, struct buf *label, char *memory, size_t size,
                             struct span name)
 {
-    const struct rule *rule = conf_rule(r->style->form, name);
+    const struct rule *rule = rules_find(r->style->form, name);
     if (rule != NULL && rule->label != NULL) {
         return span_text(rule->label);
     }
@@ -407,7 +407,7 @@ static void put_row(const struct refill *r, const struct input *in)
                                           .file = in->file,
                                           .wrong = wrong,
                                           .hint = in->again,
-                                          .rule = conf_rule(r->style->form, in->name),
+                                          .rule = rules_find(r->style->form, in->name),
                                           .language = r->style->language});
     buf_str(r->out, "</div>\n");
 }
@@ -502,7 +502,7 @@ static void put_summary(const struct refill *r, bool linked)
     html_str(r->out, say(r, r->list));
     buf_str(r->out, "</h2>\n<ul>\n");
     for (size_t i = 0; i < r->count; i++) {
-        const struct page_error *e = &r->errors[i];
+        const struct rules_error *e = &r->errors[i];
         char memory[FIELD_NAME_MAX];
         struct buf label;
         bool link = linked && e->field != NULL;
@@ -525,7 +525,7 @@ static bool fits(const struct form_conf *f, struct form *typed)
     size_t left = REFILL_MAX;
     for (size_t i = 0; i < form_count(typed); i++) {
         const struct field *field = form_field(typed, i);
-        const struct rule *rule = conf_rule(f, span_of(&field->name));
+        const struct rule *rule = rules_find(f, span_of(&field->name));
         size_t cost = FIELD_COST + field->name.len + (field->file ? field->filename.len : field->value.len);
         cost += rule != NULL ? rule->choice_count * CHOICE_COST : 0;
         if (cost > left) {
@@ -557,14 +557,14 @@ static void put_again(const struct refill *r, enum frame_mark mark, enum word ti
 }
 
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
-                  const struct page_error *errors, size_t count)
+                  const struct rules_error *errors, size_t count)
 {
     const struct refill r = {out, s, typed, errors, count, W_INVALID_LIST};
     put_again(&r, MARK_NONE, W_INVALID, W_INVALID_LEAD);
 }
 
 void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
-               const struct page_error *errors, size_t count)
+               const struct rules_error *errors, size_t count)
 {
     const struct refill r = {out, s, typed, errors, count, W_SPAM_LIST};
     put_again(&r, MARK_STOP, W_SPAM, W_SPAM_LEAD);

@@ -156,7 +156,7 @@ static bool find_next(struct http_request *r, struct span target)
     return false;
 }
 
-static bool refuse_fields(struct http_request *r, const struct page_error *errors, size_t count)
+static bool refuse_fields(struct http_request *r, const struct rules_error *errors, size_t count)
 {
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();

@@ -395,9 +395,11 @@ struct span gate_field(const struct gate *g, const char *name);
 /* Nothing of a next request has been seen yet. */
 bool gate_idle(const struct gate *g);
 
-/* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
+/* ---- date.c: points in time as dates (pure) -----------------------------------------------------
+ *
+ * UTC, and the Gregorian calendar for all years. A time is in seconds since 1970, and may be before that. */
 
-struct date { /* UTC */
+struct date {
     int64_t year;
     int month;   /* 0: January */
     int day;     /* from 1 */
@@ -405,12 +407,24 @@ struct date { /* UTC */
     int hour, minute, second;
 };
 
-/* time: seconds since 1970, not negative. */
 struct date date_utc(int64_t time);
+/* The way back; weekday does not count. What is no real date carries over, as the 31st of April into May. */
+int64_t date_time(const struct date *d);
+/* Is there such a day, and such a second of it? */
+bool date_real(const struct date *d);
 /* "Sat, 21 Nov 2026 23:52:16 +0000", RFC 5322 §3.3. */
 void date_mail(struct buf *out, int64_t time);
 /* "2026-11-21 23:52:16 UTC", for people. */
 void date_plain(struct buf *out, int64_t time);
+enum { DATE_SIZE = 48 }; /* of each of the following, with its NUL */
+/* "2026-11-21" */
+void date_day(char out[DATE_SIZE], int64_t time);
+/* "2026-11-21 23:52 UTC", for people. */
+void date_minute(char out[DATE_SIZE], int64_t time);
+/* "2026-11-21T23:52:16Z", RFC 3339. */
+void date_machine(char out[DATE_SIZE], int64_t time);
+/* "Sat Nov 21 23:52:16 2026", as asctime(3). */
+void date_asctime(char out[DATE_SIZE], int64_t time);
 
 /* ---- encode.c: any bytes as short lines of ASCII (pure) -----------------------------------------
  *

@@ -582,16 +582,8 @@ static bool copy_quoted(struct mbox *m, int in)
 /* "From " line, message, empty line. */
 static bool append(struct mbox *m, const char *from, int64_t now, int in)
 {
-    struct date d = date_utc(now);
-    struct tm tm = {.tm_year = (int)d.year - 1900,
-                    .tm_mon = d.month,
-                    .tm_mday = d.day,
-                    .tm_wday = d.weekday,
-                    .tm_hour = d.hour,
-                    .tm_min = d.minute,
-                    .tm_sec = d.second};
-    char when[32];
-    strftime(when, sizeof when, "%a %b %e %H:%M:%S %Y", &tm);
+    char when[DATE_SIZE];
+    date_asctime(when, now);
     buf_fmt(&m->out, "From %s %s\n", from, when);
     m->line_start = true;
     m->from = 0;

@@ -9,7 +9,6 @@
 #include "bridge.h"
 
 #include <string.h>
-#include <time.h>
 
 static struct span span_of(const struct buf *b)
 {
@@ -87,20 +86,11 @@ static void put_style(struct buf *out)
     buf_str(out, "</style>");
 }
 
-/* "2026-11-21 23:52 UTC", and for machines; false: no such time. */
-static bool time_texts(int64_t seconds, char person[40], char machine[40])
-{
-    time_t when = (time_t)seconds;
-    struct tm tm;
-    return gmtime_r(&when, &tm) != NULL && strftime(machine, 40, "%Y-%m-%dT%H:%M:%SZ", &tm) != 0 &&
-           strftime(person, 40, "%Y-%m-%d %H:%M UTC", &tm) != 0;
-}
-
 static void put_place(struct buf *out, enum template_place place, const void *arg)
 {
     const struct view *v = arg;
     const struct page_style *s = v->style;
-    char person[40], machine[40];
+    char when[DATE_SIZE];
     switch (place) {
     case PLACE_LANG: html_str(out, words_tag(s->language)); break;
     case PLACE_DIR: html_str(out, words_dir(s->language)); break;
@@ -114,7 +104,10 @@ static void put_place(struct buf *out, enum template_place place, const void *ar
         break;
     case PLACE_BACK: frame_back(out, s); break;
     case PLACE_RECEIPT: html_str(out, v->ref); break;
-    case PLACE_TIME: html_str(out, time_texts(v->time, person, machine) ? person : ""); break;
+    case PLACE_TIME:
+        date_minute(when, v->time);
+        html_str(out, when);
+        break;
     case PLACE_KEEP: html_str(out, words(s->language, W_KEEP)); break;
     case PLACE_STATUS: buf_fmt(out, "%u", v->status); break;
     case PLACE_STORED: html_str(out, words(s->language, W_NOTHING_STORED)); break;
@@ -143,10 +136,9 @@ static bool put_template(struct buf *out, enum template_kind kind, const struct 
 
 static void put_time(struct buf *out, const struct page_style *s, int64_t seconds)
 {
-    char machine[40], person[40];
-    if (!time_texts(seconds, person, machine)) {
-        return;
-    }
+    char machine[DATE_SIZE], person[DATE_SIZE];
+    date_machine(machine, seconds);
+    date_minute(person, seconds);
     buf_fmt(out, "<p class=\"soft\"><time datetime=\"%s\">", machine);
     html_sentence(out, words(s->language, W_RECEIVED_AT), span_text(person));
     buf_str(out, "</time></p>\n");

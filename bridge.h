@@ -1149,6 +1149,17 @@ void network_ip4(struct sockaddr_storage *out, const void *bytes);
 void network_ip6(struct sockaddr_storage *out, const void *bytes);
 /* "192.0.2.1" or "2001:db8::1" and nothing else. false: out has the family AF_UNSPEC. */
 bool network_address(struct sockaddr_storage *out, const char *text, size_t len);
+/* The other way: out takes INET6_ADDRSTRLEN bytes. false: it is no address of the Internet. */
+bool network_text(const struct sockaddr_storage *a, char out[INET6_ADDRSTRLEN]);
+/* 0: it has none. */
+uint16_t network_port(const struct sockaddr_storage *a);
+/* And not a unix socket, or nobody's? */
+bool network_is_internet(const struct sockaddr_storage *a);
+/* 127.0.0.0/8 or ::1 */
+bool network_is_loopback(const struct sockaddr_storage *a);
+/* What counts as one host, or one visitor: an IPv4 address, or the /64 that an IPv6 host owns (RFC 6177). 0: no address
+ * of the Internet. */
+uint64_t network_id(const struct sockaddr_storage *a);
 /* The same host? Ports do not matter. */
 bool network_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 /* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32": no bit set behind the number. */
@@ -1208,8 +1219,6 @@ bool value_host(const char *text);
 bool value_endpoint(const char *text, struct endpoint *e);
 /* "/path" as the name of a unix socket, which shows in messages as "unix:/path". */
 bool value_socket(const char *path, struct endpoint *e);
-/* 127.0.0.0/8 or ::1 */
-bool value_is_loopback(const struct endpoint *e);
 /* One of `listen` in [bridge]: an address as value_endpoint() has it, "proxy:" before one, "plain:" before one of
  * loopback, or "unix:/path". NULL, or what is wrong with it, static. */
 const char *value_listen(const char *text, struct endpoint *e);
@@ -2517,7 +2526,7 @@ void worker_stop(struct worker *w);
 enum { GUARD_PEERS = 512 };
 
 struct guard_peer {    /* IPv4 address or IPv6 /64 (RFC 6177) */
-    uint64_t id;       /* guard_id() */
+    uint64_t id;       /* network_id() */
     int64_t seen;      /* last attempt; 0: free */
     int64_t until;     /* no attempt is checked before */
     unsigned failures; /* in a row */
@@ -2533,8 +2542,6 @@ struct guard { /* one mailbox; zeroed at the start; all times are milliseconds o
 
 enum guard_alarm { GUARD_QUIET, GUARD_NOTE, GUARD_ALARM };
 
-/* What counts as one address; 0 for a unix socket. */
-uint64_t guard_id(const struct sockaddr_storage *addr);
 /* May an attempt that came at `asked` be checked now? 0: yes, and the next one of this address is put off as if this
  * one were wrong, until guard_result(). Else milliseconds to wait before asking again. */
 int64_t guard_wait(struct guard *g, uint64_t id, int64_t asked, int64_t now);
@@ -2789,7 +2796,7 @@ struct once; /* what was claimed and stored, in memory that all fronts share; no
 struct once_sender {   /* what tells visitors apart who send the same */
     struct span key;   /* their Idempotency-Key; .at NULL: none */
     const char *agent; /* User-Agent, or NULL */
-    uint64_t visitor;  /* peers_id() */
+    uint64_t visitor;  /* network_id() */
 };
 
 struct once_claim {
@@ -2903,10 +2910,6 @@ void peers_enter(struct peers *p, unsigned front, const struct sockaddr_storage 
 void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
 /* This front is gone, and its connections with it. Returns how many they were. */
 unsigned peers_forget(struct peers *p, unsigned front);
-/* What counts as one visitor: an IPv4 address, or an IPv6 /64. */
-uint64_t peers_id(const struct sockaddr_storage *addr);
-/* On this machine: loopback, or no address of the network at all. */
-bool peers_local(const struct sockaddr_storage *addr);
 
 /* ---- limit.c: how often a visitor, and a form, may be heard (pure but for its memory) ---------- */
 
@@ -2914,7 +2917,7 @@ struct limit; /* in memory that all fronts share */
 /* NULL: no memory. */
 struct limit *limit_new(void);
 void limit_free(struct limit *l);
-/* One more of this visitor (peers_id(); LIMIT_ALL: of the form as a whole). now: microseconds, of a clock that nobody
+/* One more of this visitor (network_id(); LIMIT_ALL: of the form as a whole). now: microseconds, of a clock that nobody
  * sets. Returns 0, or the seconds until there would be room, and then it was not counted. */
 enum { LIMIT_ALL = 0 };
 unsigned limit_take(struct limit *l, const struct rate *rate, const char *form, uint64_t visitor,

@@ -174,12 +174,6 @@ static bool make_all(struct demo *d, const char *directory)
 
 /* ---- showing --------------------------------------------------------------------------------- */
 
-static int port_of(const struct endpoint *e)
-{
-    /* The port of an IPv6 address lies at the same place. */
-    return ntohs(((const struct sockaddr_in *)(const void *)&e->addr)->sin_port);
-}
-
 static void greet(const struct demo *d, const struct conf *c)
 {
     printf(
@@ -190,9 +184,9 @@ static void greet(const struct demo *d, const struct conf *c)
         "           The browser warns of the certificate, which is the demonstration's own: go on anyway.\n"
         "  Orders   become mails in %s\n"
         "           and are shown here. With a mail program:  mutt -f %s\n",
-        port_of(&c->listen[0]), d->maildir, d->maildir);
+        network_port(&c->listen[0].addr), d->maildir, d->maildir);
     if (c->pickups != NULL && d->password[0] != '\0') {
-        int port = port_of(&c->pickups->listen[0]);
+        int port = network_port(&c->pickups->listen[0].addr);
         printf("  Collect  POP3 over TLS from localhost, port %d, user %s, password %s\n"
                "           curl --cacert %s -u %s:%s pop3s://localhost:%d/1\n",
                port, c->pickups->name, d->password, d->cert, c->pickups->name, d->password, port);
@@ -342,10 +336,10 @@ int demo_run(const char *directory)
         conf_free(c);
         return EX_CANTCREAT;
     }
-    if (!port_is_free(port_of(&c->listen[0]))) {
+    if (!port_is_free(network_port(&c->listen[0].addr))) {
         log_error(
             "port %d is in use, perhaps by this demonstration elsewhere: end that, or change listen in %s",
-            port_of(&c->listen[0]), d.config);
+            network_port(&c->listen[0].addr), d.config);
         conf_free(c);
         return EX_UNAVAILABLE;
     }

@@ -2,8 +2,9 @@
  * formbridge: a web form's post becomes a mail in the owner's mailbox.
  *
  * One block a file, lowest layer first; a file calls only files above it
- * here. Public names start with the name of their file. Every length is in
- * bytes and every time in seconds unless the contract says otherwise.
+ * here, and tests/order looks whether it does. Public names start with the
+ * name of their file. Every length is in bytes and every time in seconds
+ * unless the contract says otherwise.
  */
 
 #ifndef BRIDGE_H

@@ -198,7 +198,7 @@ static bool check_address(struct confset *v, const char *address)
 {
     const char *at = strchr(address, '@');
     bool ok = mime_address_ok(address, strlen(address));
-    if (ok && wire_ascii(at)) {
+    if (ok && utf8_plain(at, strlen(at)) == strlen(at)) {
         return true;
     }
     if (ok) { /* it would need SMTPUTF8 (RFC 6531) of every host on the way */

@@ -1886,6 +1886,18 @@ size_t hello_trim(unsigned char *message, size_t len, const struct hello_offer *
  * without ECDHE. */
 void hello_hasten(br_ssl_server_context *sc);
 
+/* ---- tls_cache.c: TLS sessions to be resumed --------------------------------------------------- */
+
+/* Sessions, shared by every process forked after tls_cache_new(). */
+struct tls_cache;
+struct tls_cache *tls_cache_new(void);
+void tls_cache_free(struct tls_cache *c);
+const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
+/* When a session will be too old (an hour), in milliseconds of CLOCK_MONOTONIC, and tls_cache_sweep() has to be called to
+ * wipe its secret; 0: there is none. One of the processes has to look at it after each handshake. */
+int64_t tls_cache_sweep_at(const struct tls_cache *c);
+void tls_cache_sweep(struct tls_cache *c);
+
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 
 /* One profile for every engine: TLS 1.2, ECDHE with AEAD, X25519 and P-256, no renegotiation, the fastest
@@ -1908,16 +1920,6 @@ struct tls_policy {
 };
 void tls_policy_init(struct tls_policy *p, const struct chain *chain,
                      size_t (*sign)(void *, unsigned, unsigned char *, size_t, size_t), void *sign_ctx);
-
-/* Sessions, shared by every process forked after tls_cache_new(). */
-struct tls_cache;
-struct tls_cache *tls_cache_new(void);
-void tls_cache_free(struct tls_cache *c);
-const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
-/* When a session will be too old (an hour), in milliseconds of CLOCK_MONOTONIC, and tls_cache_sweep() has to be called to
- * wipe its secret; 0: there is none. One of the processes has to look at it after each handshake. */
-int64_t tls_cache_sweep_at(const struct tls_cache *c);
-void tls_cache_sweep(struct tls_cache *c);
 
 /* Zeroes and configures a server context; the caller still sets buffers, then calls tls_server_start(). cache may be
  * NULL. */

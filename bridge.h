@@ -2119,6 +2119,15 @@ struct parcel {         /* one message on its way to one place */
     struct result result;
 };
 
+/* What an errno about a mailbox means to the person who must repair it; static. */
+const char *mailbox_remedy(int error);
+/* Sets the result of what cannot be done now, "WHAT PATH: why; the remedy". */
+void mailbox_fail(struct result *r, const char *what, const char *path, int error);
+/* A message of the spool to be read. -1: the result of its parcel says why. */
+int mailbox_open(struct spool *s, struct parcel *p);
+/* As read(2), whatever signal comes between. */
+ssize_t mailbox_read(int fd, void *bytes, size_t len);
+
 /* Is there no such folder yet, or one that we can write? */
 bool maildir_check_folder(const char *path, const char *folder, char *why, size_t why_size);
 /* Is this a Maildir (or can it be made one: an existing empty directory, or a missing one whose parent

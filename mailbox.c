@@ -44,8 +44,7 @@ enum {
     LOCK_PAUSE = 100, /* milliseconds */
 };
 
-/* What an errno about a mailbox means to the person who must repair it. */
-static const char *remedy(int error)
+const char *mailbox_remedy(int error)
 {
     switch (error) {
     case ENOENT: return "create it and reload formbridge, or set another `deliver`";
@@ -66,20 +65,14 @@ static const char *remedy(int error)
     }
 }
 
-static void fail(struct result *r, const char *what, const char *path, int error)
+void mailbox_fail(struct result *r, const char *what, const char *path, int error)
 {
     r->outcome = OUTCOME_TEMPORARY;
-    text_fmt(r->reason, sizeof r->reason, "%s %s: %s; %s", what, path, strerror(error), remedy(error));
+    text_fmt(r->reason, sizeof r->reason, "%s %s: %s; %s", what, path, strerror(error),
+             mailbox_remedy(error));
 }
 
-static void fail_all(struct parcel *parcels, size_t n, const char *what, const char *path, int error)
-{
-    for (size_t i = 0; i < n; i++) {
-        fail(&parcels[i].result, what, path, error);
-    }
-}
-
-static ssize_t read_some(int fd, void *bytes, size_t len)
+ssize_t mailbox_read(int fd, void *bytes, size_t len)
 {
     ssize_t n;
     do {
@@ -88,12 +81,11 @@ static ssize_t read_some(int fd, void *bytes, size_t len)
     return n;
 }
 
-/* A message of the spool, or -1 and the result of its parcel. */
-static int open_message(struct spool *s, struct parcel *p)
+int mailbox_open(struct spool *s, struct parcel *p)
 {
     int fd = openat(s->queue, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
-        fail(&p->result, "cannot read the queued message", p->name, errno);
+        mailbox_fail(&p->result, "cannot read the queued message", p->name, errno);
     }
     return fd;
 }
@@ -151,7 +143,8 @@ static bool check_parts(int maildir, const char *path, char *why, size_t why_siz
             close(fd);
         }
         if (!ok) {
-            text_fmt(why, why_size, "Maildir %s/%s: %s; %s", path, parts[i], strerror(error), remedy(error));
+            text_fmt(why, why_size, "Maildir %s/%s: %s; %s", path, parts[i], strerror(error),
+                     mailbox_remedy(error));
             return false;
         }
     }
@@ -172,7 +165,7 @@ bool maildir_check(const char *path, char *why, size_t why_size)
         return false;
     }
     if (maildir < 0 || (created && !spool_sync_name(path))) {
-        text_fmt(why, why_size, "Maildir %s: %s; %s", path, strerror(errno), remedy(errno));
+        text_fmt(why, why_size, "Maildir %s: %s; %s", path, strerror(errno), mailbox_remedy(errno));
         if (maildir >= 0) {
             close(maildir);
         }
@@ -191,7 +184,7 @@ bool maildir_check_folder(const char *path, const char *folder, char *why, size_
         bool fits = text_fmt(whole, sizeof whole, "%s/%s%s", path, folder, parts[i]);
         if (!fits || (faccessat(AT_FDCWD, whole, W_OK | X_OK, AT_EACCESS) != 0 && errno != ENOENT)) {
             int error = fits ? errno : ENAMETOOLONG;
-            text_fmt(why, why_size, "Maildir %s: %s; %s", whole, strerror(error), remedy(error));
+            text_fmt(why, why_size, "Maildir %s: %s; %s", whole, strerror(error), mailbox_remedy(error));
             return false;
         }
     }
@@ -234,7 +227,7 @@ static bool copy_bytes(int in, int out)
     unsigned char bytes[COPY_SIZE];
     ssize_t n;
     bool ok = true;
-    while (ok && (n = read_some(in, bytes, sizeof bytes)) != 0) {
+    while (ok && (n = mailbox_read(in, bytes, sizeof bytes)) != 0) {
         ok = n > 0 && spool_write(out, bytes, (size_t)n);
     }
     int error = errno;
@@ -247,7 +240,7 @@ static bool copy_bytes(int in, int out)
  * renamed over itself. */
 static void deliver_copy(struct maildir *m, struct spool *s, struct parcel *p, const char *name)
 {
-    int in = open_message(s, p);
+    int in = mailbox_open(s, p);
     if (in < 0) {
         return;
     }
@@ -269,7 +262,7 @@ static void deliver_copy(struct maildir *m, struct spool *s, struct parcel *p, c
         return;
     }
     unlinkat(m->tmp, name, 0);
-    fail(&p->result, "cannot write to Maildir", m->path, error);
+    mailbox_fail(&p->result, "cannot write to Maildir", m->path, error);
 }
 
 /* What POP3 and IMAP tell as its size. Read once now, while it is in memory, or by every pickup that lists it. */
@@ -277,17 +270,17 @@ static bool count_octets(struct spool *s, struct parcel *p, uint64_t *octets)
 {
     unsigned char bytes[COPY_SIZE];
     struct popcount count = {.octets = 0};
-    int fd = open_message(s, p);
+    int fd = mailbox_open(s, p);
     if (fd < 0) {
         return false;
     }
     ssize_t n = 1;
     for (uint64_t left = p->size; left > 0 && n > 0; left -= n > 0 ? (uint64_t)n : 0) {
-        n = read_some(fd, bytes, left < sizeof bytes ? (size_t)left : sizeof bytes);
+        n = mailbox_read(fd, bytes, left < sizeof bytes ? (size_t)left : sizeof bytes);
         popcount_put(&count, bytes, n > 0 ? (size_t)n : 0);
     }
     if (n <= 0) {
-        fail(&p->result, "cannot read the queued message", p->name, n == 0 ? EIO : errno);
+        mailbox_fail(&p->result, "cannot read the queued message", p->name, n == 0 ? EIO : errno);
     }
     close(fd);
     explicit_bzero(bytes, p->size < sizeof bytes ? (size_t)p->size : sizeof bytes);
@@ -304,7 +297,7 @@ static void deliver_one(struct maildir *m, const char *hostname, struct spool *s
         return;
     }
     if (!maildir_name(name, sizeof name, hostname, p, octets)) {
-        fail(&p->result, "cannot name the message", p->name, EINVAL);
+        mailbox_fail(&p->result, "cannot name the message", p->name, EINVAL);
         return;
     }
     if (linkat(s->queue, p->name, m->new, name, 0) == 0 || errno == EEXIST) {
@@ -316,14 +309,14 @@ static void deliver_one(struct maildir *m, const char *hostname, struct spool *s
     case EMLINK:
     case EOPNOTSUPP: deliver_copy(m, s, p, name); break;
     case ENOENT: { /* which of the two is missing? */
-        int fd = open_message(s, p);
+        int fd = mailbox_open(s, p);
         if (fd >= 0) {
             close(fd);
-            fail(&p->result, "cannot write to Maildir", m->path, ENOENT);
+            mailbox_fail(&p->result, "cannot write to Maildir", m->path, ENOENT);
         }
         break;
     }
-    default: fail(&p->result, "cannot write to Maildir", m->path, errno);
+    default: mailbox_fail(&p->result, "cannot write to Maildir", m->path, errno);
     }
 }
 
@@ -410,7 +403,7 @@ static void deliver_to(const char *path, const char *folder, const char *hostnam
         if (opened) {
             deliver_one(&m, hostname, s, &parcels[i]);
         } else {
-            fail(&parcels[i].result, "cannot open Maildir", path, error);
+            mailbox_fail(&parcels[i].result, "cannot open Maildir", path, error);
         }
     }
     /* Those found there already, too: the try that put them there may have died before its sync. */
@@ -418,7 +411,7 @@ static void deliver_to(const char *path, const char *folder, const char *hostnam
         error = errno;
         for (size_t i = 0; i < n; i++) {
             if (same_folder(parcels[i].folder, folder) && parcels[i].result.outcome == OUTCOME_DONE) {
-                fail(&parcels[i].result, "cannot sync Maildir", path, error);
+                mailbox_fail(&parcels[i].result, "cannot sync Maildir", path, error);
             }
         }
     }
@@ -452,6 +445,13 @@ struct mbox {
     size_t from;     /* bytes of "From " seen since the start of the line and its `>`, not yet put out */
 };
 
+static void fail_all(struct parcel *parcels, size_t n, const char *what, const char *path, int error)
+{
+    for (size_t i = 0; i < n; i++) {
+        mailbox_fail(&parcels[i].result, what, path, error);
+    }
+}
+
 /* Older than any append takes, or than this start of the machine. */
 static bool is_stale(const struct stat *lock)
 {
@@ -465,7 +465,7 @@ static bool is_stale(const struct stat *lock)
 static bool dotlock(struct mbox *m, struct result *r)
 {
     if (!text_fmt(m->lock, sizeof m->lock, "%s.lock", m->path)) {
-        fail(r, "cannot lock mbox", m->path, ENAMETOOLONG);
+        mailbox_fail(r, "cannot lock mbox", m->path, ENAMETOOLONG);
         return false;
     }
     for (int i = 0; i < LOCK_TRIES; i++) {
@@ -475,7 +475,7 @@ static bool dotlock(struct mbox *m, struct result *r)
             return true;
         }
         if (errno != EEXIST) {
-            fail(r, "cannot make the lock file", m->lock, errno);
+            mailbox_fail(r, "cannot make the lock file", m->lock, errno);
             return false;
         }
         struct stat st;
@@ -499,7 +499,7 @@ static bool mbox_open(struct mbox *m, struct result *r)
 {
     m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
     if (m->fd < 0) {
-        fail(r, "cannot open mbox", m->path, errno);
+        mailbox_fail(r, "cannot open mbox", m->path, errno);
         return false;
     }
     struct stat st;
@@ -522,7 +522,7 @@ static bool mbox_open(struct mbox *m, struct result *r)
         text_fmt(r->reason, sizeof r->reason,
                  "mbox %s is locked by another program; if that lasts, see which holds it", m->path);
     } else {
-        fail(r, "cannot lock mbox", m->path, errno);
+        mailbox_fail(r, "cannot lock mbox", m->path, errno);
     }
     close(m->fd);
     return false;
@@ -566,7 +566,7 @@ static bool copy_quoted(struct mbox *m, int in)
     unsigned char bytes[COPY_SIZE];
     ssize_t n;
     bool ok = true;
-    while (ok && (n = read_some(in, bytes, sizeof bytes)) != 0) {
+    while (ok && (n = mailbox_read(in, bytes, sizeof bytes)) != 0) {
         ok = n > 0;
         if (ok) {
             quote(m, bytes, (size_t)n);
@@ -621,7 +621,7 @@ static void append_all(struct mbox *m, struct spool *s, int64_t now, struct parc
     for (size_t i = 0; i < n; i++) {
         struct parcel *p = &parcels[i];
         p->result = (struct result){.outcome = OUTCOME_DONE};
-        int in = open_message(s, p);
+        int in = mailbox_open(s, p);
         if (in < 0) {
             continue;
         }
@@ -652,9 +652,9 @@ bool mbox_check(const char *path, char *why, size_t why_size)
     struct result r = {.outcome = OUTCOME_DONE};
     char parent[PATH_MAX];
     if (!text_copy(parent, sizeof parent, path)) {
-        fail(&r, "cannot open mbox", path, ENAMETOOLONG);
+        mailbox_fail(&r, "cannot open mbox", path, ENAMETOOLONG);
     } else if (faccessat(AT_FDCWD, dirname(parent), W_OK | X_OK, AT_EACCESS) != 0) {
-        fail(&r, "cannot make the lock file beside mbox", path, errno);
+        mailbox_fail(&r, "cannot make the lock file beside mbox", path, errno);
     } else if (access(path, F_OK) == 0 && mbox_open(&m, &r)) {
         close(m.fd);
     }

@@ -2102,7 +2102,7 @@ struct
 void popcount_put(struct popcount *c, const void *bytes, size_t len);
 uint64_t popcount_end(const struct popcount *c);
 
-/* ---- mailbox.c: Maildir and mbox ------------------------------------------------------------- */
+/* ---- mailbox.c: what Maildir and mbox have in common ------------------------------------------ */
 
 enum outcome { OUTCOME_DONE, OUTCOME_TEMPORARY, OUTCOME_PERMANENT };
 
@@ -2128,16 +2128,20 @@ int mailbox_open(struct spool *s, struct parcel *p);
 /* As read(2), whatever signal comes between. */
 ssize_t mailbox_read(int fd, void *bytes, size_t len);
 
+/* ---- maildir.c: delivery into a Maildir ------------------------------------------------------- */
+
 /* Is there no such folder yet, or one that we can write? */
 bool maildir_check_folder(const char *path, const char *folder, char *why, size_t why_size);
 /* Is this a Maildir (or can it be made one: an existing empty directory, or a missing one whose parent
  * exists) that we can write? Makes what is missing. */
 bool maildir_check(const char *path, char *why, size_t why_size);
 /* Puts every parcel into new/ by link where it can and by copy where it must, then syncs once; a folder that is
- * missing is made. A parcel that
- * is there already (a crash came between) counts as done. */
+ * missing is made. A parcel that is there already (a crash came between) counts as done. */
 void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
                      size_t n);
+
+/* ---- mbox.c: delivery into an mbox ------------------------------------------------------------- */
+
 /* Can we append to this mbox: a plain file, or none yet in a directory where we can make one and its lock? */
 bool mbox_check(const char *path, char *why, size_t why_size);
 /* Appends every parcel (mboxrd) under dotlock and fcntl lock, then syncs once; what fails is taken off again.

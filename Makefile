@@ -82,8 +82,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(OBJ) $(wildcard tests/*.h)
 # It slows each flush down, and counts waits.
 $(BUILD)/unit/commit: LDFLAGS += -Wl,--wrap=fsync,--wrap=syncfs,--wrap=pthread_cond_timedwait
 
-# It has tls.c in itself, with another clock.
-$(BUILD)/unit/session: OBJ := $(filter-out $(BUILD)/tls.o,$(OBJ))
+# It has tls_cache.c in itself, with another clock.
+$(BUILD)/unit/session: OBJ := $(filter-out $(BUILD)/tls_cache.o,$(OBJ))
 
 # What is renamed into a directory while it is read may not be seen there.
 $(BUILD)/unit/deliver: LDFLAGS += -Wl,--wrap=readdir

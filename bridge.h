@@ -2,8 +2,9 @@
  * formbridge: a web form's post becomes a mail in the owner's mailbox.
  *
  * One block a file, lowest layer first; a file calls only files above it
- * here. Public names start with the name of their file. Every length is in
- * bytes and every time in seconds unless the contract says otherwise.
+ * here, and tests/order looks whether it does. Public names start with the
+ * name of their file. Every length is in bytes and every time in seconds
+ * unless the contract says otherwise.
  */
 
 #ifndef BRIDGE_H
@@ -184,6 +185,37 @@ void stats_form_add(unsigned form, enum form_counter c);
 
 /* Prometheus text exposition format 0.0.4. */
 void stats_write(struct buf *out);
+
+/* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
+
+enum { UTF8_REPLACEMENT = 0xFFFD };
+
+enum utf8_class {
+    UTF8_TEXT,
+    UTF8_SPACE,   /* white space within a line, the tab included */
+    UTF8_BREAK,   /* a line end: LF, CR, U+0085, U+2028, U+2029 */
+    UTF8_BIDI,    /* changes the order in which its neighbours are shown */
+    UTF8_CONTROL, /* any other control character, and what Unicode calls noncharacters */
+};
+
+/* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
+ * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
+size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
+/* How many of the bytes, from the first on, are printable ASCII, which is most of most texts: of class UTF8_TEXT, or
+ * the space. */
+size_t utf8_plain(const void *bytes, size_t len);
+/* Writes a character; returns its length. */
+size_t utf8_bytes(uint32_t c, unsigned char out[4]);
+/* The length of the longest beginning of at most max bytes that ends between two characters. */
+size_t utf8_cut(const void *bytes, size_t len, size_t max);
+enum utf8_class utf8_class(uint32_t c);
+/* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
+ * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
+uint32_t utf8_shown(uint32_t c);
+/* The small letter of a capital one: Latin, Greek, Cyrillic, fullwidth ASCII; all else as it is. */
+uint32_t utf8_fold(uint32_t c);
+/* May it be part of a word: a letter, a digit, a mark on one? Scripts that do not divide words count as letters. */
+bool utf8_in_word(uint32_t c);
 
 /* ---- japanese.c: EUC-JP and ISO-2022-JP, by tables (pure) ------------------------------------ */
 
@@ -373,40 +405,11 @@ struct span gate_field(const struct gate *g, const char *name);
 /* Nothing of a next request has been seen yet. */
 bool gate_idle(const struct gate *g);
 
-/* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
+/* ---- date.c: points in time as dates (pure) -----------------------------------------------------
+ *
+ * UTC, and the Gregorian calendar for all years. A time is in seconds since 1970, and may be before that. */
 
-enum { UTF8_REPLACEMENT = 0xFFFD };
-
-enum utf8_class {
-    UTF8_TEXT,
-    UTF8_SPACE,   /* white space within a line, the tab included */
-    UTF8_BREAK,   /* a line end: LF, CR, U+0085, U+2028, U+2029 */
-    UTF8_BIDI,    /* changes the order in which its neighbours are shown */
-    UTF8_CONTROL, /* any other control character, and what Unicode calls noncharacters */
-};
-
-/* Reads the character at the start of bytes, len > 0. Returns its length, 1 to 4. A byte that begins none is
- * U+FFFD and 1 long (a U+FFFD that was sent is 3 long). */
-size_t utf8_next(const void *bytes, size_t len, uint32_t *c);
-/* How many of the bytes, from the first on, are printable ASCII, which is most of most texts: of class UTF8_TEXT, or
- * the space. */
-size_t utf8_plain(const void *bytes, size_t len);
-/* Writes a character; returns its length. */
-size_t utf8_bytes(uint32_t c, unsigned char out[4]);
-/* The length of the longest beginning of at most max bytes that ends between two characters. */
-size_t utf8_cut(const void *bytes, size_t len, size_t max);
-enum utf8_class utf8_class(uint32_t c);
-/* What to show for it on one line: itself, or for a control character, a tab and a line end its picture (U+2400...)
- * or U+FFFD, so that it does nothing to the reader's screen, and U+FFFD for what changes the order. */
-uint32_t utf8_shown(uint32_t c);
-/* The small letter of a capital one: Latin, Greek, Cyrillic, fullwidth ASCII; all else as it is. */
-uint32_t utf8_fold(uint32_t c);
-/* May it be part of a word: a letter, a digit, a mark on one? Scripts that do not divide words count as letters. */
-bool utf8_in_word(uint32_t c);
-
-/* ---- date.c: points in time as dates (pure) -------------------------------------------------- */
-
-struct date { /* UTC */
+struct date {
     int64_t year;
     int month;   /* 0: January */
     int day;     /* from 1 */
@@ -414,12 +417,24 @@ struct date { /* UTC */
     int hour, minute, second;
 };
 
-/* time: seconds since 1970, not negative. */
 struct date date_utc(int64_t time);
+/* The way back; weekday does not count. What is no real date carries over, as the 31st of April into May. */
+int64_t date_time(const struct date *d);
+/* Is there such a day, and such a second of it? */
+bool date_real(const struct date *d);
 /* "Sat, 21 Nov 2026 23:52:16 +0000", RFC 5322 §3.3. */
 void date_mail(struct buf *out, int64_t time);
 /* "2026-11-21 23:52:16 UTC", for people. */
 void date_plain(struct buf *out, int64_t time);
+enum { DATE_SIZE = 48 }; /* of each of the following, with its NUL */
+/* "2026-11-21" */
+void date_day(char out[DATE_SIZE], int64_t time);
+/* "2026-11-21 23:52 UTC", for people. */
+void date_minute(char out[DATE_SIZE], int64_t time);
+/* "2026-11-21T23:52:16Z", RFC 3339. */
+void date_machine(char out[DATE_SIZE], int64_t time);
+/* "Sat Nov 21 23:52:16 2026", as asctime(3). */
+void date_asctime(char out[DATE_SIZE], int64_t time);
 
 /* ---- encode.c: any bytes as short lines of ASCII (pure) -----------------------------------------
  *
@@ -478,6 +493,15 @@ void upload_name(const struct field *f, struct buf *out);
 /* Appends the sender's claim if it is a plain "type/subtype" on which no mail program acts, so neither text
  * nor HTML, or "application/octet-stream". */
 void upload_type(const struct field *f, struct buf *out);
+
+/* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
+
+/* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
+ * br_hash_compat_context; the functions named br_sha256_ are not for it. */
+extern const br_hash_class hash_sha256;
+/* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
+void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
+                     size_t seed_count, const br_tls_prf_seed_chunk *seed);
 
 /* ---- token.c: proof that a form was asked for before it was sent (pure) -------------------------
  *
@@ -779,15 +803,6 @@ bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
 
-/* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
-
-/* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
- * br_hash_compat_context; the functions named br_sha256_ are not for it. */
-extern const br_hash_class hash_sha256;
-/* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
-void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
-                     size_t seed_count, const br_tls_prf_seed_chunk *seed);
-
 /* ---- wipe.c: what GMP and Nettle free ----------------------------------------------------------- */
 
 /* From the first call on it is wiped before. Any thread may call. */
@@ -810,6 +825,22 @@ enum { CURVE_NOISE = 32 }; /* bytes */
  * or the two differ, which is logged. */
 size_t curve_sign(const br_hash_class *hash_class, const void *hash, const br_ec_private_key *key,
                   const unsigned char *noise, unsigned char *signature);
+
+/* ---- rsa.c: the operations of RSA --------------------------------------------------------------- */
+
+enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
+
+/* RFC 8017 §5.1.1, in place: x is a padded message of as many bytes as the modulus, whose first byte is 0 as all
+ * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
+ * 64 bits, more than RSA_MAX). */
+bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
+/* RSASSA-PKCS1-v1_5 (RFC 8017 §8.2.1), the same bytes as br_rsa_i62_pkcs1_sign(), which stands in where Nettle cannot.
+ * oid: BR_HASH_OID_*. signature: at least SIGNATURE_MAX. Returns its length, after verifying it with the public key;
+ * 0: the two are not the halves of one key, or the computation went wrong, and signature is all zeros. Any thread may
+ * call; blinding values are from getrandom(2) each time, without which the process aborts, as GMP does without
+ * memory. */
+size_t rsa_sign(const unsigned char *oid, const unsigned char *hash, size_t hash_len,
+                const br_rsa_public_key *public, const br_rsa_private_key *private, unsigned char *signature);
 
 /* ---- x509.c: certificates and private keys in files ---------------------------------------------
  *
@@ -890,22 +921,6 @@ void algid_put(struct buf *b, const char *oid);
 void algid_put_null(struct buf *b, const char *oid);
 void algid_put_oid(struct buf *b, const char *oid, const char *parameter);
 void algid_put_bytes(struct buf *b, const char *oid, const void *parameter, size_t len);
-
-/* ---- rsa.c: the operations of RSA --------------------------------------------------------------- */
-
-enum { RSA_MAX = 512 }; /* bytes: RSA-4096 */
-
-/* RFC 8017 §5.1.1, in place: x is a padded message of as many bytes as the modulus, whose first byte is 0 as all
- * paddings have it. false, and x as it was: another length, or a key that is none (an even modulus, an exponent above
- * 64 bits, more than RSA_MAX). */
-bool rsa_public(unsigned char *x, size_t len, const br_rsa_public_key *key);
-/* RSASSA-PKCS1-v1_5 (RFC 8017 §8.2.1), the same bytes as br_rsa_i62_pkcs1_sign(), which stands in where Nettle cannot.
- * oid: BR_HASH_OID_*. signature: at least SIGNATURE_MAX. Returns its length, after verifying it with the public key;
- * 0: the two are not the halves of one key, or the computation went wrong, and signature is all zeros. Any thread may
- * call; blinding values are from getrandom(2) each time, without which the process aborts, as GMP does without
- * memory. */
-size_t rsa_sign(const unsigned char *oid, const unsigned char *hash, size_t hash_len,
-                const br_rsa_public_key *public, const br_rsa_private_key *private, unsigned char *signature);
 
 /* ---- cmskey.c: a content key for one recipient of CMS (pure) --------------------------------- */
 
@@ -1144,6 +1159,17 @@ void network_ip4(struct sockaddr_storage *out, const void *bytes);
 void network_ip6(struct sockaddr_storage *out, const void *bytes);
 /* "192.0.2.1" or "2001:db8::1" and nothing else. false: out has the family AF_UNSPEC. */
 bool network_address(struct sockaddr_storage *out, const char *text, size_t len);
+/* The other way: out takes INET6_ADDRSTRLEN bytes. false: it is no address of the Internet. */
+bool network_text(const struct sockaddr_storage *a, char out[INET6_ADDRSTRLEN]);
+/* 0: it has none. */
+uint16_t network_port(const struct sockaddr_storage *a);
+/* And not a unix socket, or nobody's? */
+bool network_is_internet(const struct sockaddr_storage *a);
+/* 127.0.0.0/8 or ::1 */
+bool network_is_loopback(const struct sockaddr_storage *a);
+/* What counts as one host, or one visitor: an IPv4 address, or the /64 that an IPv6 host owns (RFC 6177). 0: no address
+ * of the Internet. */
+uint64_t network_id(const struct sockaddr_storage *a);
 /* The same host? Ports do not matter. */
 bool network_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 /* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32": no bit set behind the number. */
@@ -1154,6 +1180,23 @@ bool network_has(const struct network *list, size_t count, const struct sockaddr
  * addresses that fall together with another's. */
 enum { NETWORK_BUCKETS = 256 };
 unsigned network_bucket(uint64_t key, uint64_t id);
+
+/* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
+
+enum { PASSWD_NEW_SIZE = 24 };   /* 20 letters in groups of five, and a NUL */
+enum { PASSWD_HASH_SIZE = 192 }; /* a yescrypt hash and its NUL, with room */
+
+/* A password that can be read out and typed. false: no randomness. */
+bool passwd_new(char out[PASSWD_NEW_SIZE]);
+/* random: 16 bytes. false: no memory. */
+bool passwd_hash(const char *password, const unsigned char *random, char out[PASSWD_HASH_SIZE]);
+/* Takes equally long whatever the password: some ten milliseconds and 16 MB. Also false: no memory. */
+bool passwd_matches(const char *hash, const char *password);
+/* A yescrypt hash, as passwd_hash() makes it? Pure. */
+bool passwd_is_hash(const char *text);
+/* `formbridge passwd`: reads a password, twice from a terminal and one line from anything else, prints its hash.
+ * Returns an exit code. */
+int passwd_run(void);
 
 /* ---- value.c: what the text of one config value means (pure) --------------------------------- */
 
@@ -1190,8 +1233,6 @@ bool value_host(const char *text);
 bool value_endpoint(const char *text, struct endpoint *e);
 /* "/path" as the name of a unix socket, which shows in messages as "unix:/path". */
 bool value_socket(const char *path, struct endpoint *e);
-/* 127.0.0.0/8 or ::1 */
-bool value_is_loopback(const struct endpoint *e);
 /* One of `listen` in [bridge]: an address as value_endpoint() has it, "proxy:" before one, "plain:" before one of
  * loopback, or "unix:/path". NULL, or what is wrong with it, static. */
 const char *value_listen(const char *text, struct endpoint *e);
@@ -1212,7 +1253,7 @@ bool value_folder(const char *text);
 /* A SHA-256 as 64 hex digits or as base64, "sha256:" may stand in front. */
 bool value_pin(const char *text, unsigned char pin[32]);
 
-/* ---- words.c, words_en.c, words_de.c …: every sentence that a person reads on a page (pure) ------
+/* ---- words.c, words_en.c, words_de.c, words_fr.c, words_es.c: every sentence on a page (pure) ------
  *
  * A language is a file with all its sentences and a row in words.c. */
 
@@ -1329,6 +1370,47 @@ const struct refusal *words_refusal(enum language language, unsigned status);
 enum language words_language(const char *tag, size_t len);
 /* What an Accept-Language value (RFC 9110 §12.5.4) likes best of what we have; LANGUAGE_AUTO: nothing. */
 enum language words_accept(const char *header, size_t len);
+
+/* ---- rules.c: a form held against its rules (pure) ------------------------------------------- */
+
+struct rule;
+struct form_conf;
+
+struct rules_error {     /* one thing to mend in a form */
+    const char *field;   /* name as sent; NULL: the form as a whole */
+    const char *code;    /* for JSON: "REQUIRED_FIELD_MISSING", ... */
+    const char *message; /* for people: a whole sentence */
+};
+
+enum {
+    RULES_ERRORS_MAX = 64,
+    RULES_TEXTS = 16384
+}; /* what one answer lists; bytes of its sentences with gaps */
+
+struct rules_report {
+    struct rules_error errors[RULES_ERRORS_MAX];
+    size_t count;
+    size_t used;
+    char texts[RULES_TEXTS]; /* sentences that were put together */
+};
+/* The rule for fields of this name, or NULL. */
+const struct rule *rules_find(const struct form_conf *f, struct span name);
+/* Is this, typed into a field of the rule, right? Else out has what is wrong, in English. */
+bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out);
+/* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
+ * as f and out. now: seconds since 1970. */
+void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,
+                 struct rules_report *out);
+/* One more. field, code and text outlive out; arg, NULL for none, goes in place of the {} of text. */
+void rules_add(struct rules_report *out, const char *field, const char *code, const char *text,
+               const char *arg);
+/* Is there a field of this name with something in it but blanks? */
+bool rules_filled(struct form *f, const char *name);
+/* Has it nothing at all for a mail to show, but for the one field that is spent (NULL: none)? */
+bool rules_blank(struct form *f, const struct field *spent);
+/* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
+ * false: no memory. */
+bool rules_dress(const struct form_conf *f, struct form *typed);
 
 /* ---- redirect.c: where a form may send the visitor afterwards (pure) -------------------------- */
 
@@ -1682,8 +1764,6 @@ struct conf *conf_parse(const char *name, const void *bytes, size_t len, struct 
 void conf_free(struct conf *c);
 /* The form of this name that visitors may send, or NULL. */
 struct form_conf *conf_form(const struct conf *c, const char *name, size_t len);
-/* The rule for fields of this name, or NULL. */
-const struct rule *conf_rule(const struct form_conf *f, struct span name);
 /* The same, or that of the alerts: where a message in the spool goes. */
 struct form_conf *conf_route(const struct conf *c, const char *name);
 /* The first address of `listen` of this kind, or NULL. */
@@ -1755,11 +1835,6 @@ enum {
     PAGE_MAX = 1024 * 1024
 }; /* what to give buf_init(): a form sent back needs most, and stays below it */
 
-struct page_error {      /* one thing to mend in a form */
-    const char *field;   /* name as sent; NULL: the form as a whole */
-    const char *code;    /* for JSON: "REQUIRED_FIELD_MISSING", ... */
-    const char *message; /* for people: a whole sentence */
-};
 /* The Content-Security-Policy of our pages: default-src 'none' and the hash of the one style sheet. Static;
  * the first call computes it, so not from two threads. */
 const char *page_csp(void);
@@ -1780,11 +1855,11 @@ void page_error(struct buf *out, const struct page_style *s, unsigned status, co
 /* 422: what to mend, and the same form again with everything that was typed (files excepted, and said so).
  * Above 64 kB of text the form is left out and the visitor sent to the Back button. */
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
-                  const struct page_error *errors, size_t count);
+                  const struct rules_error *errors, size_t count);
 /* 403: why it is taken for spam, and the same form again: sent once more, with s->token and without what filled the
  * honeypots, it may pass. */
 void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
-               const struct page_error *errors, size_t count);
+               const struct rules_error *errors, size_t count);
 /* GET / (s->form NULL): what this server is. GET /f/NAME: what this address is for. */
 void page_about(struct buf *out, const struct page_style *s, const struct conf *c);
 /* GET /f/NAME in the demo: an order form with the fields name, email, item, quantity, message, photo,
@@ -1795,7 +1870,7 @@ void page_json_ok(struct buf *out, const char *ref, const char *next);
 /* {"token":TOKEN,"bits":N,"min_time":S}: what a script does with them stands in doc/formbridge.8. */
 void page_json_token(struct buf *out, const struct form_conf *f, const char *token);
 /* {"error":WHAT,"errors":[{"field","code","message"}]} */
-void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count);
+void page_json_error(struct buf *out, const char *what, const struct rules_error *errors, size_t count);
 /* A string with its quotes. */
 void page_json_string(struct buf *out, const char *text);
 /* The same for any refusal: error, and the message of the one entry of errors, is why->what, or else why->detail, or
@@ -1827,35 +1902,17 @@ size_t hello_trim(unsigned char *message, size_t len, const struct hello_offer *
  * without ECDHE. */
 void hello_hasten(br_ssl_server_context *sc);
 
-/* ---- rules.c: a form held against its rules (pure) ------------------------------------------- */
+/* ---- tls_cache.c: TLS sessions to be resumed --------------------------------------------------- */
 
-enum {
-    RULES_ERRORS_MAX = 64,
-    RULES_TEXTS = 16384
-}; /* what one answer lists; bytes of its sentences with gaps */
-
-struct rules_report {
-    struct page_error errors[RULES_ERRORS_MAX];
-    size_t count;
-    size_t used;
-    char texts[RULES_TEXTS]; /* sentences that were put together */
-};
-/* Is this, typed into a field of the rule, right? Else out has what is wrong, in English. */
-bool rules_value(const struct rule *rule, struct span value, int64_t now, struct rules_report *out);
-/* Fills out with the first thing that is wrong with each field; count 0: nothing is. Names and sentences live as long
- * as f and out. now: seconds since 1970. */
-void rules_check(const struct form_conf *f, struct form *typed, enum language language, int64_t now,
-                 struct rules_report *out);
-/* One more. field, code and text outlive out; arg, NULL for none, goes in place of the {} of text. */
-void rules_add(struct rules_report *out, const char *field, const char *code, const char *text,
-               const char *arg);
-/* Is there a field of this name with something in it but blanks? */
-bool rules_filled(struct form *f, const char *name);
-/* Has it nothing at all for a mail to show, but for the one field that is spent (NULL: none)? */
-bool rules_blank(struct form *f, const struct field *spent);
-/* Gives the fields their labels, hides those that the config leaves out of the mail, and puts them in its order.
- * false: no memory. */
-bool rules_dress(const struct form_conf *f, struct form *typed);
+/* Sessions, shared by every process forked after tls_cache_new(). */
+struct tls_cache;
+struct tls_cache *tls_cache_new(void);
+void tls_cache_free(struct tls_cache *c);
+const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
+/* When a session will be too old (an hour), in milliseconds of CLOCK_MONOTONIC, and tls_cache_sweep() has to be called to
+ * wipe its secret; 0: there is none. One of the processes has to look at it after each handshake. */
+int64_t tls_cache_sweep_at(const struct tls_cache *c);
+void tls_cache_sweep(struct tls_cache *c);
 
 /* ---- tls.c: what TLS means here, for servers and clients ------------------------------------- */
 
@@ -1879,16 +1936,6 @@ struct tls_policy {
 };
 void tls_policy_init(struct tls_policy *p, const struct chain *chain,
                      size_t (*sign)(void *, unsigned, unsigned char *, size_t, size_t), void *sign_ctx);
-
-/* Sessions, shared by every process forked after tls_cache_new(). */
-struct tls_cache;
-struct tls_cache *tls_cache_new(void);
-void tls_cache_free(struct tls_cache *c);
-const br_ssl_session_cache_class **tls_cache_class(struct tls_cache *c);
-/* When a session will be too old (an hour), in milliseconds of CLOCK_MONOTONIC, and tls_cache_sweep() has to be called to
- * wipe its secret; 0: there is none. One of the processes has to look at it after each handshake. */
-int64_t tls_cache_sweep_at(const struct tls_cache *c);
-void tls_cache_sweep(struct tls_cache *c);
 
 /* Zeroes and configures a server context; the caller still sets buffers, then calls tls_server_start(). cache may be
  * NULL. */
@@ -2071,7 +2118,7 @@ struct
 void popcount_put(struct popcount *c, const void *bytes, size_t len);
 uint64_t popcount_end(const struct popcount *c);
 
-/* ---- mailbox.c: Maildir and mbox ------------------------------------------------------------- */
+/* ---- mailbox.c: what Maildir and mbox have in common ------------------------------------------ */
 
 enum outcome { OUTCOME_DONE, OUTCOME_TEMPORARY, OUTCOME_PERMANENT };
 
@@ -2089,16 +2136,31 @@ struct parcel {         /* one message on its way to one place */
     bool unread; /* it failed for itself, not for the place */
 };
 
+/* What an errno about a mailbox means to the person who must repair it; static. */
+const char *mailbox_remedy(int error);
+/* Sets the result of what cannot be done now, "WHAT PATH: why; the remedy". */
+void mailbox_fail(struct result *r, const char *what, const char *path, int error);
+/* Sets that of a message that cannot be read itself. */
+void mailbox_unread(struct parcel *p, int error);
+/* A message of the spool to be read. -1: the result of its parcel says why. */
+int mailbox_open(struct spool *s, struct parcel *p);
+/* As read(2), whatever signal comes between. */
+ssize_t mailbox_read(int fd, void *bytes, size_t len);
+
+/* ---- maildir.c: delivery into a Maildir ------------------------------------------------------- */
+
 /* Is there no such folder yet, or one that we can write? */
 bool maildir_check_folder(const char *path, const char *folder, char *why, size_t why_size);
 /* Is this a Maildir (or can it be made one: an existing empty directory, or a missing one whose parent
  * exists) that we can write? Makes what is missing. */
 bool maildir_check(const char *path, char *why, size_t why_size);
 /* Puts every parcel into new/ by link where it can and by copy where it must, then syncs once; a folder that is
- * missing is made. A parcel that
- * is there already (a crash came between) counts as done. */
+ * missing is made. A parcel that is there already (a crash came between) counts as done. */
 void maildir_deliver(const char *path, const char *hostname, struct spool *s, struct parcel *parcels,
                      size_t n);
+
+/* ---- mbox.c: delivery into an mbox ------------------------------------------------------------- */
+
 /* Can we append to this mbox: a plain file, or none yet in a directory where we can make one and its lock? */
 bool mbox_check(const char *path, char *why, size_t why_size);
 /* Appends every parcel (mboxrd) under dotlock and fcntl lock, then syncs once; what fails is taken off again.
@@ -2477,23 +2539,6 @@ enum deliver_end { DELIVER_ENDED, DELIVER_BUSY, DELIVER_FAILED };
 enum deliver_end deliver_run(const struct conf *c, struct spool *s, int wake,
                              const volatile sig_atomic_t *stop);
 
-/* ---- passwd.c: passwords as yescrypt hashes (crypt(5)) --------------------------------------- */
-
-enum { PASSWD_NEW_SIZE = 24 };   /* 20 letters in groups of five, and a NUL */
-enum { PASSWD_HASH_SIZE = 192 }; /* a yescrypt hash and its NUL, with room */
-
-/* A password that can be read out and typed. false: no randomness. */
-bool passwd_new(char out[PASSWD_NEW_SIZE]);
-/* random: 16 bytes. false: no memory. */
-bool passwd_hash(const char *password, const unsigned char *random, char out[PASSWD_HASH_SIZE]);
-/* Takes equally long whatever the password: some ten milliseconds and 16 MB. Also false: no memory. */
-bool passwd_matches(const char *hash, const char *password);
-/* A yescrypt hash, as passwd_hash() makes it? Pure. */
-bool passwd_is_hash(const char *text);
-/* `formbridge passwd`: reads a password, twice from a terminal and one line from anything else, prints its hash.
- * Returns an exit code. */
-int passwd_run(void);
-
 /* ---- worker.c: one thread for what would stall an event loop --------------------------------- */
 
 struct work { /* the first member of whatever the caller wants done; the worker's until it is collected */
@@ -2518,7 +2563,7 @@ void worker_stop(struct worker *w);
 enum { GUARD_PEERS = 512 };
 
 struct guard_peer {    /* IPv4 address or IPv6 /64 (RFC 6177) */
-    uint64_t id;       /* guard_id() */
+    uint64_t id;       /* network_id() */
     int64_t seen;      /* last attempt; 0: free */
     int64_t until;     /* no attempt is checked before */
     unsigned failures; /* in a row */
@@ -2534,8 +2579,6 @@ struct guard { /* one mailbox; zeroed at the start; all times are milliseconds o
 
 enum guard_alarm { GUARD_QUIET, GUARD_NOTE, GUARD_ALARM };
 
-/* What counts as one address; 0 for a unix socket. */
-uint64_t guard_id(const struct sockaddr_storage *addr);
 /* May an attempt that came at `asked` be checked now? 0: yes, and the next one of this address is put off as if this
  * one were wrong, until guard_result(). Else milliseconds to wait before asking again. */
 int64_t guard_wait(struct guard *g, uint64_t id, int64_t asked, int64_t now);
@@ -2790,7 +2833,7 @@ struct once; /* what was claimed and stored, in memory that all fronts share; no
 struct once_sender {   /* what tells visitors apart who send the same */
     struct span key;   /* their Idempotency-Key; .at NULL: none */
     const char *agent; /* User-Agent, or NULL */
-    uint64_t visitor;  /* peers_id() */
+    uint64_t visitor;  /* network_id() */
 };
 
 struct once_claim {
@@ -2904,10 +2947,6 @@ void peers_enter(struct peers *p, unsigned front, const struct sockaddr_storage 
 void peers_leave(struct peers *p, unsigned front, const struct sockaddr_storage *addr);
 /* This front is gone, and its connections with it. Returns how many they were. */
 unsigned peers_forget(struct peers *p, unsigned front);
-/* What counts as one visitor: an IPv4 address, or an IPv6 /64. */
-uint64_t peers_id(const struct sockaddr_storage *addr);
-/* On this machine: loopback, or no address of the network at all. */
-bool peers_local(const struct sockaddr_storage *addr);
 
 /* ---- limit.c: how often a visitor, and a form, may be heard (pure but for its memory) ---------- */
 
@@ -2915,7 +2954,7 @@ struct limit; /* in memory that all fronts share */
 /* NULL: no memory. */
 struct limit *limit_new(void);
 void limit_free(struct limit *l);
-/* One more of this visitor (peers_id(); LIMIT_ALL: of the form as a whole). now: microseconds, of a clock that nobody
+/* One more of this visitor (network_id(); LIMIT_ALL: of the form as a whole). now: microseconds, of a clock that nobody
  * sets. Returns 0, or the seconds until there would be room, and then it was not counted. */
 enum { LIMIT_ALL = 0 };
 unsigned limit_take(struct limit *l, const struct rate *rate, const char *form, uint64_t visitor,
@@ -3451,6 +3490,29 @@ void notify_forget(void);
 /* Until it has done what it was told; for five seconds at most. */
 void notify_wait(void);
 
+/* ---- listen.c: listening sockets ------------------------------------------------------------- */
+
+/* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
+ * why, without the address. */
+int listen_at(const struct endpoint *e, char *why, size_t why_size);
+/* Makes one that was handed over like one of our own. */
+bool listen_again(int fd);
+/* Does somebody answer at a unix socket, for all we can tell? */
+bool listen_answers(const struct endpoint *e);
+/* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
+bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
+/* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
+ * or no such user. Static. */
+bool listen_group(const struct conf *c, const char **group);
+
+/* ---- sample.c: values that are right by their rules (pure) ----------------------------------- */
+
+/* Appends one: the rule's example or, but for a pattern, one that is made up. email: for fields of addresses. now:
+ * seconds since 1970. */
+void sample_value(struct buf *out, const struct rule *rule, const char *email, int64_t now);
+/* Appends a name and a type for a file of a kind that the rule accepts. */
+void sample_file(struct buf *name, struct buf *type, const struct rule *rule);
+
 /* ---- check.c: is everything the config names there, and right? ------------------------------- */
 
 enum check_kind {
@@ -3469,21 +3531,6 @@ unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
 /* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
  * person, to stdout. false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
-
-/* ---- listen.c: listening sockets ------------------------------------------------------------- */
-
-/* Makes one, non-blocking. The unix socket of an earlier run is replaced; one that answers, or another file, is not. -1:
- * why, without the address. */
-int listen_at(const struct endpoint *e, char *why, size_t why_size);
-/* Makes one that was handed over like one of our own. */
-bool listen_again(int fd);
-/* Does somebody answer at a unix socket, for all we can tell? */
-bool listen_answers(const struct endpoint *e);
-/* Who may connect to a unix socket: its mode and its group, NULL: that stays. false: why. */
-bool listen_permit(const struct endpoint *e, unsigned mode, const char *group, char *why, size_t why_size);
-/* The group that socket_group names, or that of the user; NULL: the one we have. false: there is none of that name,
- * or no such user. Static. */
-bool listen_group(const struct conf *c, const char **group);
 
 /* ---- bound.c: those that the parent holds ----------------------------------------------------- */
 
@@ -3565,14 +3612,6 @@ int demo_run(const char *directory);
 int queue_run(const struct conf *c, int count, char **words);
 /* Text of others, such as what a mail host answered: "?" for what is not printable ASCII. */
 void queue_print(FILE *out, const char *text);
-
-/* ---- sample.c: values that are right by their rules (pure) ----------------------------------- */
-
-/* Appends one: the rule's example or, but for a pattern, one that is made up. email: for fields of addresses. now:
- * seconds since 1970. */
-void sample_value(struct buf *out, const struct rule *rule, const char *email, int64_t now);
-/* Appends a name and a type for a file of a kind that the rule accepts. */
-void sample_file(struct buf *name, struct buf *type, const struct rule *rule);
 
 /* ---- selftest.c: one submission through the whole path --------------------------------------- */
 

@@ -78,22 +78,13 @@ static void forgive_at_start(struct findings *f)
     f->problems -= f->kind == CHECK_START;
 }
 
-static void date_text(int64_t when, char *out, size_t size)
-{
-    time_t t = (time_t)when;
-    struct tm tm;
-    if (gmtime_r(&t, &tm) == NULL || strftime(out, size, "%Y-%m-%d", &tm) == 0) {
-        text_copy(out, size, "an unreadable date");
-    }
-}
-
 static void check_dates(struct findings *f, const struct conf *c, const struct chain *chain)
 {
-    char from[32], until[32];
+    char from[DATE_SIZE], until[DATE_SIZE];
     int64_t now = time(NULL);
     stats_set(STAT_CERTIFICATE_EXPIRES, chain->not_after);
-    date_text(chain->not_before, from, sizeof from);
-    date_text(chain->not_after, until, sizeof until);
+    date_day(from, chain->not_before);
+    date_day(until, chain->not_after);
     if (now > chain->not_after) {
         problem(f, "%s expired on %s: renew the certificate", c->certificate, until);
         forgive_at_start(f);
@@ -415,7 +406,7 @@ static void check_servers(struct findings *f, const struct conf *c)
 /* As the fronts and the signer will load them. The first expiry of any form is shown to monitoring. */
 static void check_seal(struct findings *f, const struct form_conf *form, int64_t *first)
 {
-    char why[WHY], until[32];
+    char why[WHY], until[DATE_SIZE];
     int64_t now = time(NULL), expiry;
     struct seal *seal = seal_load(form, 0, why, sizeof why);
     if (seal == NULL) {
@@ -429,7 +420,7 @@ static void check_seal(struct findings *f, const struct form_conf *form, int64_t
             forgive_at_start(f);
         }
     } else {
-        date_text(expiry, until, sizeof until);
+        date_day(until, expiry);
         long long days = (long long)((expiry - now) / DAY);
         bool soon = days < SEAL_SOON;
         remark(f, soon ? "warning" : "ok",

@@ -535,15 +535,6 @@ struct form_conf *conf_form(const struct conf *c, const char *name, size_t len)
     return f;
 }
 
-const struct rule *conf_rule(const struct form_conf *f, struct span name)
-{
-    const struct rule *rule = f->rules;
-    while (rule != NULL && (strlen(rule->name) != name.len || memcmp(rule->name, name.at, name.len) != 0)) {
-        rule = rule->next;
-    }
-    return rule;
-}
-
 struct form_conf *conf_route(const struct conf *c, const char *name)
 {
     struct form_conf *f = c->forms;

@@ -251,7 +251,7 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
         unknown_form(r, c, s, form);
         return;
     }
-    const struct rule *other = conf_rule(f, (struct span){rule->name, strlen(rule->name)});
+    const struct rule *other = rules_find(f, (struct span){rule->name, strlen(rule->name)});
     if (other != NULL) {
         confread_mistake(r, s->line,
                          "[field %s]: this field has its section on line %d already: put its keys there",

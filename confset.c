@@ -198,7 +198,7 @@ static bool check_address(struct confset *v, const char *address)
 {
     const char *at = strchr(address, '@');
     bool ok = mime_address_ok(address, strlen(address));
-    if (ok && wire_ascii(at)) {
+    if (ok && utf8_plain(at, strlen(at)) == strlen(at)) {
         return true;
     }
     if (ok) { /* it would need SMTPUTF8 (RFC 6531) of every host on the way */
@@ -508,7 +508,7 @@ static void set_endpoints(struct confset *v, bool local)
             wrong(v, words[i],
                   "is not an address in numbers and a port, such as %s; names are not looked up here",
                   local ? "127.0.0.1:9180" : "0.0.0.0:443 or [::]:443");
-        } else if (!is_socket && local && !value_is_loopback(&list[i])) {
+        } else if (!is_socket && local && !network_is_loopback(&list[i].addr)) {
             wrong(v, words[i], "can be reached by others: use 127.0.0.1:PORT, [::1]:PORT or unix:/PATH");
         }
     }
@@ -597,7 +597,8 @@ static void read_lmtp(struct confset *v, struct target *t)
         return;
     }
     t->loopback = confread_keep(v->r, sizeof(*t->loopback));
-    if (t->loopback != NULL && (!value_endpoint(t->path, t->loopback) || !value_is_loopback(t->loopback))) {
+    if (t->loopback != NULL &&
+        (!value_endpoint(t->path, t->loopback) || !network_is_loopback(&t->loopback->addr))) {
         wrong(v, t->text,
               "is neither a socket nor this machine, such as lmtp:/run/dovecot/lmtp or lmtp:127.0.0.1:24: "
               "LMTP is not encrypted");

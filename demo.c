@@ -180,16 +180,11 @@ static bool make_all(struct demo *d, const char *directory)
         log_error("%s: choose a directory without spaces, quotes, ; or # in its path", d->dir);
         return false;
     }
-    return is_ours(d->dir) && (exists(d->key) || make_certificate(d)) && (exists(d->config) || make_config(d));
+    return is_ours(d->dir) && (exists(d->key) || make_certificate(d)) &&
+           (exists(d->config) || make_config(d));
 }
 
 /* ---- showing --------------------------------------------------------------------------------- */
-
-static int port_of(const struct endpoint *e)
-{
-    /* The port of an IPv6 address lies at the same place. */
-    return ntohs(((const struct sockaddr_in *)(const void *)&e->addr)->sin_port);
-}
 
 static void greet(const struct demo *d, const struct conf *c)
 {
@@ -201,9 +196,9 @@ static void greet(const struct demo *d, const struct conf *c)
         "           The browser warns of the certificate, which is the demonstration's own: go on anyway.\n"
         "  Orders   become mails in %s\n"
         "           and are shown here. With a mail program:  mutt -f %s\n",
-        port_of(&c->listen[0]), d->maildir, d->maildir);
+        network_port(&c->listen[0].addr), d->maildir, d->maildir);
     if (c->pickups != NULL && d->password[0] != '\0') {
-        int port = port_of(&c->pickups->listen[0]);
+        int port = network_port(&c->pickups->listen[0].addr);
         printf("  Collect  POP3 over TLS from localhost, port %d, user %s, password %s\n"
                "           curl --cacert %s -u %s:%s pop3s://localhost:%d/1\n",
                port, c->pickups->name, d->password, d->cert, c->pickups->name, d->password, port);
@@ -220,7 +215,7 @@ static int hex(int c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The text part, decoded from quoted-printable (RFC 2045 §6.7) as mime.c wrote it: every line indented. */
+/* The text part of what mime.c makes, every line indented and its quoted-printable (RFC 2045 §6.7) decoded. */
 static void show_text(const char *text)
 {
     const char *at = strstr(text, "quoted-printable");
@@ -353,10 +348,10 @@ int demo_run(const char *directory)
         conf_free(c);
         return EX_CANTCREAT;
     }
-    if (!port_is_free(port_of(&c->listen[0]))) {
+    if (!port_is_free(network_port(&c->listen[0].addr))) {
         log_error(
             "port %d is in use, perhaps by this demonstration elsewhere: end that, or change listen in %s",
-            port_of(&c->listen[0]), d.config);
+            network_port(&c->listen[0].addr), d.config);
         conf_free(c);
         return EX_UNAVAILABLE;
     }

@@ -378,7 +378,7 @@ struct dial *dial_local(const struct target *t, unsigned timeout, char *why, siz
     bool ok = true;
     if (t->path == NULL) {
         e = *t->loopback;
-        ok = value_is_loopback(&e) ||
+        ok = network_is_loopback(&e.addr) ||
              fail(d, "is not on this machine: LMTP, which has no TLS, goes to a unix socket or "
                      "to a loopback address (127.0.0.1:24, [::1]:24)");
     } else if (!value_socket(t->path, &e)) {

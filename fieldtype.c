@@ -4,7 +4,6 @@
 
 #include "bridge.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -143,13 +142,6 @@ static unsigned number_at(struct span text, size_t at, size_t len)
     return n;
 }
 
-static unsigned month_days(unsigned year, unsigned month)
-{
-    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && leap ? 1U : 0U);
-}
-
 /* "2026-11-30" as browsers send it, or "30.11.2026", which cannot be mistaken; the key grows with the date. 0: neither. */
 static unsigned date_key(struct span text)
 {
@@ -170,8 +162,8 @@ static unsigned date_key(struct span text)
         month = number_at(text, d + 1, m);
         year = number_at(text, d + m + 2, 4);
     }
-    bool real = year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= month_days(year, month);
-    return real ? (year * 100 + month) * 100 + day : 0;
+    const struct date d = {.year = year, .month = (int)month - 1, .day = (int)day};
+    return year > 0 && date_real(&d) ? (year * 100 + month) * 100 + day : 0;
 }
 
 /* "14:30" or "14:30:59": seconds since midnight and one; 0: neither. */
@@ -303,8 +295,8 @@ bool fieldtype_limit(enum field_type type, const char *text, int64_t now, char o
     int64_t days;
     if (type == FIELD_DATE && read_today(text, &days)) {
         int64_t time = now + days * 86400;
-        struct date d = date_utc(time > 0 ? time : 0);
-        return text_fmt(out, FIELD_LIMIT_SIZE, "%04" PRId64 "-%02d-%02d", d.year, d.month + 1, d.day);
+        date_day(out, time > 0 ? time : 0);
+        return true;
     }
     return fieldtype_ordered(type) && fieldtype_ok(type, (struct span){text, strlen(text)}) &&
            text_copy(out, FIELD_LIMIT_SIZE, text);

@@ -18,19 +18,6 @@ enum {
     PRESSURE_LONGEST = 5000,
 };
 
-uint64_t guard_id(const struct sockaddr_storage *addr)
-{
-    uint64_t id = 0;
-    if (addr->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)addr;
-        id = (uint64_t)in->sin_addr.s_addr | 1ull << 32;
-    } else if (addr->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)addr;
-        memcpy(&id, &in6->sin6_addr, sizeof id);
-    }
-    return id;
-}
-
 static const struct guard_peer *find(const struct guard *g, uint64_t id)
 {
     for (size_t i = 0; i < COUNT(g->peers); i++) {

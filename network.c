@@ -14,9 +14,40 @@ static const unsigned char *bytes_of(const struct sockaddr_storage *a)
                : (const unsigned char *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
 }
 
-static bool is_internet(const struct sockaddr_storage *a)
+bool network_is_internet(const struct sockaddr_storage *a)
 {
     return a->ss_family == AF_INET || a->ss_family == AF_INET6;
+}
+
+bool network_is_loopback(const struct sockaddr_storage *a)
+{
+    return a->ss_family == AF_INET    ? bytes_of(a)[0] == IN_LOOPBACKNET
+           : a->ss_family == AF_INET6 ? memcmp(bytes_of(a), &in6addr_loopback, V6_BITS / 8) == 0
+                                      : false;
+}
+
+/* An IPv4 address is a network of ::/32, where nobody is. */
+uint64_t network_id(const struct sockaddr_storage *a)
+{
+    uint64_t id = 0;
+    if (a->ss_family == AF_INET) {
+        memcpy((unsigned char *)&id + sizeof id - V4_BITS / 8, bytes_of(a), V4_BITS / 8);
+    } else if (a->ss_family == AF_INET6) {
+        memcpy(&id, bytes_of(a), sizeof id);
+    }
+    return id;
+}
+
+bool network_text(const struct sockaddr_storage *a, char out[INET6_ADDRSTRLEN])
+{
+    return network_is_internet(a) && inet_ntop(a->ss_family, bytes_of(a), out, INET6_ADDRSTRLEN) != NULL;
+}
+
+uint16_t network_port(const struct sockaddr_storage *a)
+{
+    struct sockaddr_in in; /* the port of an IPv6 address lies at the same place */
+    memcpy(&in, a, sizeof in);
+    return network_is_internet(a) ? ntohs(in.sin_port) : 0;
 }
 
 void network_ip4(struct sockaddr_storage *out, const void *bytes)
@@ -61,7 +92,7 @@ bool network_address(struct sockaddr_storage *out, const char *text, size_t len)
 bool network_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     return a->ss_family == b->ss_family &&
-           (!is_internet(a) ||
+           (!network_is_internet(a) ||
             memcmp(bytes_of(a), bytes_of(b), a->ss_family == AF_INET ? V4_BITS / 8 : V6_BITS / 8) == 0);
 }
 
@@ -111,7 +142,7 @@ bool network_read(struct network *n, const char *text)
 bool network_has(const struct network *list, size_t count, const struct sockaddr_storage *a)
 {
     for (size_t i = 0; i < count; i++) {
-        if (is_internet(a) && list[i].family == a->ss_family &&
+        if (network_is_internet(a) && list[i].family == a->ss_family &&
             agree(list[i].bytes, bytes_of(a), list[i].bits)) {
             return true;
         }

@@ -9,7 +9,6 @@
 #include "bridge.h"
 
 #include <string.h>
-#include <time.h>
 
 static struct span span_of(const struct buf *b)
 {
@@ -87,20 +86,11 @@ static void put_style(struct buf *out)
     buf_str(out, "</style>");
 }
 
-/* "2026-11-21 23:52 UTC", and for machines; false: no such time. */
-static bool time_texts(int64_t seconds, char person[40], char machine[40])
-{
-    time_t when = (time_t)seconds;
-    struct tm tm;
-    return gmtime_r(&when, &tm) != NULL && strftime(machine, 40, "%Y-%m-%dT%H:%M:%SZ", &tm) != 0 &&
-           strftime(person, 40, "%Y-%m-%d %H:%M UTC", &tm) != 0;
-}
-
 static void put_place(struct buf *out, enum template_place place, const void *arg)
 {
     const struct view *v = arg;
     const struct page_style *s = v->style;
-    char person[40], machine[40];
+    char when[DATE_SIZE];
     switch (place) {
     case PLACE_LANG: html_str(out, words_tag(s->language)); break;
     case PLACE_DIR: html_str(out, words_dir(s->language)); break;
@@ -114,7 +104,10 @@ static void put_place(struct buf *out, enum template_place place, const void *ar
         break;
     case PLACE_BACK: frame_back(out, s); break;
     case PLACE_RECEIPT: html_str(out, v->ref); break;
-    case PLACE_TIME: html_str(out, time_texts(v->time, person, machine) ? person : ""); break;
+    case PLACE_TIME:
+        date_minute(when, v->time);
+        html_str(out, when);
+        break;
     case PLACE_KEEP: html_str(out, words(s->language, W_KEEP)); break;
     case PLACE_STATUS: buf_fmt(out, "%u", v->status); break;
     case PLACE_STORED: html_str(out, words(s->language, W_NOTHING_STORED)); break;
@@ -143,10 +136,9 @@ static bool put_template(struct buf *out, enum template_kind kind, const struct 
 
 static void put_time(struct buf *out, const struct page_style *s, int64_t seconds)
 {
-    char machine[40], person[40];
-    if (!time_texts(seconds, person, machine)) {
-        return;
-    }
+    char machine[DATE_SIZE], person[DATE_SIZE];
+    date_machine(machine, seconds);
+    date_minute(person, seconds);
     buf_fmt(out, "<p class=\"soft\"><time datetime=\"%s\">", machine);
     html_sentence(out, words(s->language, W_RECEIVED_AT), span_text(person));
     buf_str(out, "</time></p>\n");
@@ -259,7 +251,7 @@ struct refill {
     struct buf *out;
     const struct page_style *style;
     struct form *typed;
-    const struct page_error *errors;
+    const struct rules_error *errors;
     size_t count;   /* of errors */
     enum word list; /* heading of the errors */
 };
@@ -274,7 +266,7 @@ struct input {
     bool again; /* there was a file */
 };
 
-static bool error_names(const struct page_error *e, struct span name)
+static bool error_names(const struct rules_error *e, struct span name)
 {
     return e->field != NULL && span_equal(span_text(e->field), name);
 }
@@ -291,7 +283,7 @@ static bool is_wrong(const struct refill *r, struct span name)
 
 static bool is_required(const struct form_conf *f, struct span name)
 {
-    const struct rule *rule = conf_rule(f, name);
+    const struct rule *rule = rules_find(f, name);
     bool required = rule != NULL && rule->required;
     for (size_t i = 0; i < f->required_count && !required; i++) {
         required = span_equal(span_text(f->required[i]), name);
@@ -337,7 +329,7 @@ static bool is_separator(char c)
 static struct span label_of(const struct refill *r, struct buf *label, char *memory, size_t size,
                             struct span name)
 {
-    const struct rule *rule = conf_rule(r->style->form, name);
+    const struct rule *rule = rules_find(r->style->form, name);
     if (rule != NULL && rule->label != NULL) {
         return span_text(rule->label);
     }
@@ -407,7 +399,7 @@ static void put_row(const struct refill *r, const struct input *in)
                                           .file = in->file,
                                           .wrong = wrong,
                                           .hint = in->again,
-                                          .rule = conf_rule(r->style->form, in->name),
+                                          .rule = rules_find(r->style->form, in->name),
                                           .language = r->style->language});
     buf_str(r->out, "</div>\n");
 }
@@ -502,7 +494,7 @@ static void put_summary(const struct refill *r, bool linked)
     html_str(r->out, say(r, r->list));
     buf_str(r->out, "</h2>\n<ul>\n");
     for (size_t i = 0; i < r->count; i++) {
-        const struct page_error *e = &r->errors[i];
+        const struct rules_error *e = &r->errors[i];
         char memory[FIELD_NAME_MAX];
         struct buf label;
         bool link = linked && e->field != NULL;
@@ -525,7 +517,7 @@ static bool fits(const struct form_conf *f, struct form *typed)
     size_t left = REFILL_MAX;
     for (size_t i = 0; i < form_count(typed); i++) {
         const struct field *field = form_field(typed, i);
-        const struct rule *rule = conf_rule(f, span_of(&field->name));
+        const struct rule *rule = rules_find(f, span_of(&field->name));
         size_t cost = FIELD_COST + field->name.len + (field->file ? field->filename.len : field->value.len);
         cost += rule != NULL ? rule->choice_count * CHOICE_COST : 0;
         if (cost > left) {
@@ -557,14 +549,14 @@ static void put_again(const struct refill *r, enum frame_mark mark, enum word ti
 }
 
 void page_invalid(struct buf *out, const struct page_style *s, struct form *typed,
-                  const struct page_error *errors, size_t count)
+                  const struct rules_error *errors, size_t count)
 {
     const struct refill r = {out, s, typed, errors, count, W_INVALID_LIST};
     put_again(&r, MARK_NONE, W_INVALID, W_INVALID_LEAD);
 }
 
 void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
-               const struct page_error *errors, size_t count)
+               const struct rules_error *errors, size_t count)
 {
     const struct refill r = {out, s, typed, errors, count, W_SPAM_LIST};
     put_again(&r, MARK_STOP, W_SPAM, W_SPAM_LEAD);

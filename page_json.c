@@ -30,7 +30,7 @@ void page_json_ok(struct buf *out, const char *ref, const char *next)
     buf_str(out, "}\n");
 }
 
-void page_json_error(struct buf *out, const char *what, const struct page_error *errors, size_t count)
+void page_json_error(struct buf *out, const char *what, const struct rules_error *errors, size_t count)
 {
     buf_str(out, "{\"error\":");
     page_json_string(out, what);
@@ -81,7 +81,7 @@ void page_json_refusal(struct buf *out, const struct page_style *s, unsigned sta
     }
     /* Listed too: Formspree's client shows its user the list alone. */
     const char *code = why != NULL ? why->code : NULL;
-    const struct page_error error = {.code = code != NULL ? code : refusal_code(status), .message = text};
+    const struct rules_error error = {.code = code != NULL ? code : refusal_code(status), .message = text};
     page_json_error(out, error.message, &error, 1);
 }
 

@@ -55,35 +55,6 @@ void peers_free(struct peers *p)
     }
 }
 
-static bool has_count(const struct sockaddr_storage *addr)
-{
-    return addr->ss_family == AF_INET || addr->ss_family == AF_INET6;
-}
-
-/* IPv6 hosts own a /64 (RFC 6177): that is what counts as one address. An IPv4 address is one of ::/32, where nobody is. */
-uint64_t peers_id(const struct sockaddr_storage *addr)
-{
-    uint64_t id = 0;
-    if (addr->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)addr;
-        memcpy((unsigned char *)&id + sizeof id - sizeof in->sin_addr, &in->sin_addr, sizeof in->sin_addr);
-    } else if (addr->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)addr;
-        memcpy(&id, &in6->sin6_addr, sizeof id);
-    }
-    return id;
-}
-
-bool peers_local(const struct sockaddr_storage *addr)
-{
-    if (addr->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)addr;
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    const struct sockaddr_in6 *in6 = (const void *)addr;
-    return addr->ss_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-}
-
 /* Multiplication by a secret odd number; the high bits are the well-mixed ones. */
 static size_t slot(const struct peers *p, int table, uint64_t id)
 {
@@ -94,9 +65,9 @@ static size_t slot(const struct peers *p, int table, uint64_t id)
 
 unsigned peers_count(const struct peers *p, const struct sockaddr_storage *addr)
 {
-    uint64_t id = peers_id(addr);
+    uint64_t id = network_id(addr);
     unsigned least = UINT32_MAX;
-    if (!has_count(addr)) {
+    if (!network_is_internet(addr)) {
         return 0;
     }
     for (int t = 0; t < TABLES; t++) {
@@ -120,10 +91,10 @@ unsigned peers_total(const struct peers *p)
 
 static void change(struct peers *p, unsigned front, const struct sockaddr_storage *addr, int by)
 {
-    uint64_t id = peers_id(addr);
+    uint64_t id = network_id(addr);
     struct row *r = &p->rows[front];
     atomic_fetch_add_explicit(&r->open, (uint32_t)by, memory_order_relaxed);
-    for (int t = 0; t < TABLES && has_count(addr); t++) {
+    for (int t = 0; t < TABLES && network_is_internet(addr); t++) {
         atomic_fetch_add_explicit(&r->count[t][slot(p, t, id)], (uint32_t)by, memory_order_relaxed);
     }
 }

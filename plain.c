@@ -123,13 +123,10 @@ static void respond_redirect(const struct conf *c, const struct request_line *l,
 {
     const struct endpoint *e =
         conf_listen(c, ENDPOINT_TLS); /* NULL: a proxy's, of which no port is known here */
-    in_port_t port = e == NULL ? htons(443)
-                     : e->addr.ss_family == AF_INET6
-                         ? ((const struct sockaddr_in6 *)(const void *)&e->addr)->sin6_port
-                         : ((const struct sockaddr_in *)(const void *)&e->addr)->sin_port;
+    unsigned port = e == NULL ? 443 : network_port(&e->addr);
     char port_text[8] = "";
-    if (ntohs(port) != 443) {
-        text_fmt(port_text, sizeof port_text, ":%u", ntohs(port));
+    if (port != 443) {
+        text_fmt(port_text, sizeof port_text, ":%u", port);
     }
     struct buf location;
     buf_init(&location, 16384);

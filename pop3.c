@@ -3,7 +3,6 @@
 
 #include "bridge.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -35,7 +34,7 @@ struct client {
     struct work work; /* first: what the workers get */
     struct pop3_server *server;
     struct client *prev, *next;
-    uint64_t id; /* guard_id() */
+    uint64_t id; /* network_id() */
     char address[INET6_ADDRSTRLEN];
     struct tlsio tls;
     struct popsession session;
@@ -327,19 +326,9 @@ static bool admit(struct pop3_server *s, uint64_t id)
     return same < s->p->pickup->max_per_address && (alive < s->p->pickup->max_connections || make_place(s));
 }
 
-static void name_address(struct client *c, const struct sockaddr_storage *addr)
-{
-    const void *in = addr->ss_family == AF_INET6
-                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)(const void *)addr)->sin_addr;
-    if (inet_ntop(addr->ss_family, in, c->address, sizeof c->address) == NULL) {
-        text_copy(c->address, sizeof c->address, "local");
-    }
-}
-
 static void welcome(struct pop3_server *s, int fd, const struct sockaddr_storage *addr)
 {
-    uint64_t id = guard_id(addr);
+    uint64_t id = network_id(addr);
     struct client *c = admit(s, id) ? calloc(1, sizeof *c) : NULL;
     if (c == NULL) {
         close(fd);
@@ -359,7 +348,9 @@ static void welcome(struct pop3_server *s, int fd, const struct sockaddr_storage
     }
     c->server = s;
     c->id = id;
-    name_address(c, addr);
+    if (!network_text(addr, c->address)) {
+        text_copy(c->address, sizeof c->address, "local");
+    }
     popsession_start(&c->session, s->p->pickup);
     c->prev = s->last;
     *(s->last != NULL ? &s->last->next : &s->first) = c;

@@ -100,11 +100,9 @@ static void put_json_field(struct writer *w, const struct field *f)
 bool record_json(const struct message *m, struct sink *out)
 {
     struct writer w = {.failed = false};
-    struct date d = date_utc(m->time);
-    char received[64];
+    char received[DATE_SIZE];
     encode_lines_begin(&w.lines, out);
-    text_fmt(received, sizeof received, "%04" PRId64 "-%02d-%02dT%02d:%02d:%02dZ", d.year, d.month + 1, d.day,
-             d.hour, d.minute, d.second); /* RFC 3339 */
+    date_machine(received, m->time);
     put_text(&w, "{\n  \"form\": ");
     put_json(&w, (struct span){m->form, strlen(m->form)});
     put_member(&w, "receipt", (struct span){m->ref, strlen(m->ref)});

@@ -10,7 +10,7 @@ enum { LOOK_EVERY = 5 }; /* milliseconds */
 static bool identify(struct http_request *r)
 {
     struct once_sender from = {.agent = request_header(r, "User-Agent"),
-                               .visitor = peers_id(&r->link->visitor.addr)};
+                               .visitor = network_id(&r->link->visitor.addr)};
     const char *key = request_header(r, "Idempotency-Key");
     if (key != NULL && !once_header(key, &from.key)) {
         return false;

@@ -47,8 +47,7 @@ _Noreturn static void finish(void)
 #endif
 }
 
-/* Closes everything above stderr but these, so that a role holds what its table in the design says and no
- * more. */
+/* Closes everything above stderr but these, so that a role holds no descriptor of another. */
 static void keep_only(int *fds, size_t count)
 {
     unsigned next = 3;

@@ -14,6 +14,15 @@ struct checking {
     struct rules_report *report;
 };
 
+const struct rule *rules_find(const struct form_conf *f, struct span name)
+{
+    const struct rule *rule = f->rules;
+    while (rule != NULL && (strlen(rule->name) != name.len || memcmp(rule->name, name.at, name.len) != 0)) {
+        rule = rule->next;
+    }
+    return rule;
+}
+
 /* ---- what is said ---------------------------------------------------------------------------- */
 
 /* Codes are those of Formspree's clients where these have one. */
@@ -61,7 +70,7 @@ void rules_add(struct rules_report *out, const char *field, const char *code, co
 {
     if (out->count < RULES_ERRORS_MAX) {
         const char *message = sentence(out, text, arg);
-        out->errors[out->count++] = (struct page_error){.field = field, .code = code, .message = message};
+        out->errors[out->count++] = (struct rules_error){.field = field, .code = code, .message = message};
     }
 }
 
@@ -340,7 +349,7 @@ bool rules_dress(const struct form_conf *f, struct form *typed)
 {
     for (size_t i = 0; i < form_count(typed); i++) {
         struct field *field = form_field(typed, i);
-        const struct rule *rule = conf_rule(f, span_of(&field->name));
+        const struct rule *rule = rules_find(f, span_of(&field->name));
         bool blank = !field->file && fieldtype_trim(span_of(&field->value)).len == 0;
         field->label = rule != NULL ? rule->label : NULL;
         field->hidden = field->hidden || is_one_of(field, f->leave_out, f->leave_out_count) ||

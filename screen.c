@@ -71,7 +71,7 @@ void screen_offer(struct http_request *r, struct page_style *style)
 
 /* ---- the judgement --------------------------------------------------------------------------- */
 
-static size_t list_reasons(const struct http_request *r, struct page_error *errors)
+static size_t list_reasons(const struct http_request *r, struct rules_error *errors)
 {
     static const struct {
         enum word word;
@@ -89,7 +89,7 @@ static size_t list_reasons(const struct http_request *r, struct page_error *erro
         }
         if (points > 0) {
             errors[count++] =
-                (struct page_error){.code = "SPAM_REFUSED", .message = words(r->language, kinds[k].word)};
+                (struct rules_error){.code = "SPAM_REFUSED", .message = words(r->language, kinds[k].word)};
         }
     }
     return count;
@@ -97,7 +97,7 @@ static size_t list_reasons(const struct http_request *r, struct page_error *erro
 
 static bool refuse(struct http_request *r)
 {
-    struct page_error errors[ERRORS_MAX];
+    struct rules_error errors[ERRORS_MAX];
     struct page_style style = request_style(r);
     size_t count = list_reasons(r, errors);
     stats_add((enum counter)(STAT_SPAM_REFUSED + r->spam.class), 1);

@@ -61,7 +61,7 @@ bool secret_load(int directory, const char *name, unsigned char out[SECRET_SIZE]
     }
     if (errno == 0) {
         log_warn("%s in the spool is not ours alone, or not whole: it is replaced by a new one", name);
-    } else if (errno != ENOENT && errno != ELOOP) { /* what cannot be read now may be read the next time */
+    } else if (errno != ENOENT && errno != ELOOP) { /* one is there, and may be read the next time */
         return false;
     }
     if (getrandom(out, SECRET_SIZE, 0) != SECRET_SIZE) {

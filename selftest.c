@@ -5,7 +5,6 @@
 
 #include "bridge.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -198,24 +197,18 @@ static bool read_answer(struct dial *d, struct answer *a)
 /* ---- the conversation ------------------------------------------------------------------------ */
 
 /* The address to ask at: what listens everywhere listens here. */
-static bool own_address(const struct endpoint *e, char *text, size_t size, uint16_t *port)
+static bool own_address(const struct endpoint *e, char text[INET6_ADDRSTRLEN], uint16_t *port)
 {
-    if (e->addr.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&e->addr;
-        struct in_addr a = in->sin_addr;
-        if (a.s_addr == htonl(INADDR_ANY)) {
-            a.s_addr = htonl(INADDR_LOOPBACK);
-        }
-        *port = ntohs(in->sin_port);
-        return inet_ntop(AF_INET, &a, text, (socklen_t)size) != NULL;
+    *port = network_port(&e->addr);
+    if (!network_text(&e->addr, text)) {
+        return false;
     }
-    const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&e->addr;
-    struct in6_addr a = in->sin6_addr;
-    if (IN6_IS_ADDR_UNSPECIFIED(&a)) {
-        a = in6addr_loopback;
+    if (strcmp(text, "0.0.0.0") == 0) {
+        text_copy(text, INET6_ADDRSTRLEN, "127.0.0.1");
+    } else if (strcmp(text, "::") == 0) {
+        text_copy(text, INET6_ADDRSTRLEN, "::1");
     }
-    *port = ntohs(in->sin6_port);
-    return inet_ntop(AF_INET6, &a, text, (socklen_t)size) != NULL;
+    return true;
 }
 
 static struct dial *dial_tls(struct visit *v, char *why, size_t why_size)
@@ -223,7 +216,7 @@ static struct dial *dial_tls(struct visit *v, char *why, size_t why_size)
     char address[INET6_ADDRSTRLEN];
     struct mailhost self = {
         .server = address, .tls_name = v->conf->hostname, .pins = &v->pin, .pin_count = 1, .pin_only = true};
-    if (!own_address(v->tls, address, sizeof address, &self.port)) {
+    if (!own_address(v->tls, address, &self.port)) {
         text_fmt(why, why_size, "%s is no address", v->tls->text);
         return NULL;
     }
@@ -261,7 +254,7 @@ static bool ask(struct visit *v, struct answer *a, char *why, size_t why_size)
     return ok;
 }
 
-/* Our own JSON, as page.c writes it. */
+/* Our own JSON, as page_json.c writes it. */
 static bool find_receipt(struct buf *body, char ref[REF_SIZE])
 {
     static const char before[] = "\"id\":\"";

@@ -5,7 +5,7 @@
 
 static unsigned bucket(const struct http_request *r)
 {
-    return network_bucket(r->http->bucket_key, peers_id(&r->link->visitor.addr));
+    return network_bucket(r->http->bucket_key, network_id(&r->link->visitor.addr));
 }
 
 void share_begin(struct http_request *r)

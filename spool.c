@@ -330,12 +330,12 @@ static bool name_time(const char *name, int64_t *time)
     if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 31) {
         return false;
     }
-    /* Days since 1970 of a year that begins in March, so that the leap day is its last. */
-    int64_t year = (int64_t)n[0] - (n[1] <= 2 ? 1 : 0);
-    int64_t month = ((int64_t)n[1] + 9) % 12;
-    int64_t days =
-        year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + (int64_t)n[2] - 719469;
-    *time = days * 86400 + (int64_t)(n[3] * 3600 + n[4] * 60 + n[5]);
+    *time = date_time(&(struct date){.year = (int64_t)n[0],
+                                     .month = (int)n[1] - 1,
+                                     .day = (int)n[2],
+                                     .hour = (int)n[3],
+                                     .minute = (int)n[4],
+                                     .second = (int)n[5]});
     return true;
 }
 

@@ -40,8 +40,9 @@ static unsigned over_limit(const struct http_request *r, const char **what)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     int64_t now = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-    unsigned wait =
-        peers_local(addr) ? 0 : limit_take(r->http->limit, &f->rate, f->name, peers_id(addr), now);
+    unsigned wait = network_is_internet(addr) && !network_is_loopback(addr)
+                        ? limit_take(r->http->limit, &f->rate, f->name, network_id(addr), now)
+                        : 0;
     *what = NULL;
     if (wait == 0) {
         wait = limit_take(r->http->limit, &f->form_rate, f->name, LIMIT_ALL, now);
@@ -153,7 +154,7 @@ static bool find_next(struct http_request *r, struct span target)
     return false;
 }
 
-static bool refuse_fields(struct http_request *r, const struct page_error *errors, size_t count)
+static bool refuse_fields(struct http_request *r, const struct rules_error *errors, size_t count)
 {
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();

@@ -194,21 +194,6 @@ bool value_socket(const char *path, struct endpoint *e)
     return true;
 }
 
-bool value_is_loopback(const struct endpoint *e)
-{
-    if (e->addr.ss_family == AF_INET) {
-        struct sockaddr_in ip4;
-        memcpy(&ip4, &e->addr, sizeof(ip4));
-        return ntohl(ip4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (e->addr.ss_family == AF_INET6) {
-        struct sockaddr_in6 ip6;
-        memcpy(&ip6, &e->addr, sizeof(ip6));
-        return IN6_IS_ADDR_LOOPBACK(&ip6.sin6_addr);
-    }
-    return false;
-}
-
 const char *value_listen(const char *text, struct endpoint *e)
 {
     static const char proxy[] = "proxy:", plain[] = "plain:", local[] = "unix:";
@@ -231,7 +216,7 @@ const char *value_listen(const char *text, struct endpoint *e)
     if (!value_endpoint(rest, e)) {
         why = "is not an address in numbers and a port, such as 0.0.0.0:443 or [::]:443; names are not "
               "looked up here";
-    } else if (kind == ENDPOINT_PLAIN && !value_is_loopback(e)) {
+    } else if (kind == ENDPOINT_PLAIN && !network_is_loopback(&e->addr)) {
         why = "would take forms in clear from other machines: use plain:127.0.0.1:PORT, plain:[::1]:PORT or "
               "unix:/PATH";
     } else if (!text_copy(e->text, sizeof e->text, text)) {

@@ -2,17 +2,11 @@
 
 #include "bridge.h"
 
-#include <arpa/inet.h>
-#include <string.h>
-
 void visitor_name(struct visitor *v, const struct sockaddr_storage *addr)
 {
     v->addr = *addr;
     v->protocol = "HTTPS";
-    bool ip4 = addr->ss_family == AF_INET, ip6 = addr->ss_family == AF_INET6;
-    const void *in = ip6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)(const void *)addr)->sin_addr;
-    if ((!ip4 && !ip6) || inet_ntop(addr->ss_family, in, v->text, sizeof v->text) == NULL) {
+    if (!network_text(addr, v->text)) {
         text_copy(v->text, sizeof v->text, addr->ss_family == AF_UNIX ? "local" : "unknown");
     }
 }

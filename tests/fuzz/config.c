@@ -18,7 +18,8 @@ static void check_conf(const struct conf *c)
     require(c->hostname != NULL && c->certificate != NULL && c->private_key != NULL && c->spool != NULL);
     require(c->listen_count > 0 && c->forms != NULL && c->max_body > 0 && c->max_body <= c->max_memory);
     for (size_t i = 0; i < c->admin_listen_count; i++) {
-        require(c->admin_listen[i].addr.ss_family == AF_UNIX || value_is_loopback(&c->admin_listen[i]));
+        require(c->admin_listen[i].addr.ss_family == AF_UNIX ||
+                network_is_loopback(&c->admin_listen[i].addr));
     }
     for (const struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
         require(m->server != NULL && m->server[0] != '\0' && m->tls_name != NULL && m->tls_name[0] != '\0');
@@ -33,7 +34,7 @@ static void check_conf(const struct conf *c)
         for (size_t i = 0; i < f->target_count; i++) {
             const struct target *t = &f->targets[i];
             require((t->path != NULL) + (t->loopback != NULL) + (t->host != NULL) == 1);
-            require(t->loopback == NULL || value_is_loopback(t->loopback));
+            require(t->loopback == NULL || network_is_loopback(&t->loopback->addr));
         }
     }
 }

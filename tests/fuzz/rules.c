@@ -63,7 +63,7 @@ static struct form *read_form(const uint8_t *data, size_t size)
 static void check_report(const struct rules_report *r)
 {
     for (size_t i = 0; i < r->count; i++) {
-        const struct page_error *e = &r->errors[i];
+        const struct rules_error *e = &r->errors[i];
         if (e->field == NULL || e->code == NULL || e->message == NULL || e->message[0] == '\0' ||
             !charset_is_utf8(e->message, strlen(e->message))) {
             abort();

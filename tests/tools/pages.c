@@ -55,13 +55,13 @@ static struct form *read_form(const char *content_type)
 static void invalid(struct buf *out, int argc, char **argv)
 {
     size_t count = (size_t)argc - 3;
-    struct page_error *errors = calloc(count + 1, sizeof *errors);
+    struct rules_error *errors = calloc(count + 1, sizeof *errors);
     if (errors == NULL) {
         exit(71);
     }
     for (size_t i = 0; i < count; i++) {
         errors[i] =
-            (struct page_error){argv[i + 3], "REQUIRED_FIELD_MISSING", words(style.language, W_FILL_IN)};
+            (struct rules_error){argv[i + 3], "REQUIRED_FIELD_MISSING", words(style.language, W_FILL_IN)};
     }
     struct form *f = read_form(argv[2]);
     page_invalid(out, &style, f, errors, count);
@@ -71,7 +71,7 @@ static void invalid(struct buf *out, int argc, char **argv)
 
 static void spam(struct buf *out, const char *content_type)
 {
-    const struct page_error errors[] = {
+    const struct rules_error errors[] = {
         {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_ROBOT)},
         {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_LINKS)},
         {.code = "SPAM_REFUSED", .message = words(style.language, W_SPAM_TEXT)}};

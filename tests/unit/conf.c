@@ -298,7 +298,7 @@ static void a_list_may_stand_on_several_lines(void **state)
                      "required = a b\nrequired = c\norder = a b\norder = c d | e\n"
                      "[field order size]\nchoices = S | M\nchoices = L\n");
     const struct form_conf *f = c->forms;
-    const struct rule *size = conf_rule(f, (struct span){"size", 4});
+    const struct rule *size = rules_find(f, (struct span){"size", 4});
     assert_int_equal(f->origin_count, 3);
     assert_string_equal(f->origins[0], "https://a.example");
     assert_string_equal(f->origins[2], "https://c.example");

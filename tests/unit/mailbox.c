@@ -1,4 +1,4 @@
-/* mailbox.c: a mail is in the mailbox whole, once, and durable, or it is not there and says why. */
+/* mailbox.c, maildir.c, mbox.c: a mail is in the mailbox whole, once, and durable, or it is not there and says why. */
 
 #include "bridge.h"
 

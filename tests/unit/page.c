@@ -111,7 +111,7 @@ static struct form *typed_multipart(const char *body)
     return f;
 }
 
-static void show_invalid(const char *const *pairs, const struct page_error *errors, size_t count)
+static void show_invalid(const char *const *pairs, const struct rules_error *errors, size_t count)
 {
     struct form *f = typed(pairs);
     page_invalid(&out, &style, f, errors, count);
@@ -120,8 +120,8 @@ static void show_invalid(const char *const *pairs, const struct page_error *erro
 
 #define PAIRS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static const struct page_error name_missing = {"name", "REQUIRED_FIELD_MISSING",
-                                               "Please fill in this field."};
+static const struct rules_error name_missing = {"name", "REQUIRED_FIELD_MISSING",
+                                                "Please fill in this field."};
 
 /* ---- html.c ---------------------------------------------------------------------------------- */
 
@@ -207,14 +207,15 @@ static void a_receipt_shows_number_date_and_way_back(void **state)
     assert_true(has("<title>Thank you \u2013 Order</title>"));
 }
 
-static void a_receipt_does_without_title_origin_and_a_date_beyond_the_calendar(void **state)
+static void a_receipt_does_without_title_and_origin_and_takes_any_date(void **state)
 {
     (void)state;
     page_receipt(&out, &(struct page_style){.form = &(struct form_conf){.name = "order"}}, "7K2M-Q9XD-4TRW",
                  INT64_MAX);
     assert_true(has("<p class=\"kicker\">order</p>"));
     assert_true(has("7K2M-Q9XD-4TRW"));
-    assert_false(has("<time") || has("<a "));
+    assert_true(has("<time datetime=\"292277026596-12-04T15:30:07Z\">"));
+    assert_false(has("<a "));
 }
 
 static void a_redirect_comes_with_a_short_note_in_which_the_address_is_text(void **state)
@@ -287,7 +288,7 @@ static void what_was_typed_comes_back_in_order_with_its_repeats(void **state)
 static void a_wrong_field_is_marked_described_and_linked(void **state)
 {
     (void)state;
-    const struct page_error errors[] = {
+    const struct rules_error errors[] = {
         name_missing,
         {"name", "MIN_LENGTH", "At least two letters."},
         {NULL, "FORM", "The form is closed."},
@@ -303,7 +304,7 @@ static void a_wrong_field_is_marked_described_and_linked(void **state)
 static void a_field_that_was_not_sent_gets_one_empty_input(void **state)
 {
     (void)state;
-    const struct page_error errors[] = {
+    const struct rules_error errors[] = {
         name_missing,
         {"item", "REQUIRED_FIELD_MISSING", "Please choose."},
         {"item", "CHOICE", "Not in the list."},
@@ -344,7 +345,7 @@ static void an_address_gets_the_keyboard_for_it(void **state)
 static void control_fields_stay_hidden_unless_they_are_wrong(void **state)
 {
     (void)state;
-    const struct page_error error = {"_replyto", "TYPE_EMAIL", "This is not an address."};
+    const struct rules_error error = {"_replyto", "TYPE_EMAIL", "This is not an address."};
     show_invalid(PAIRS("_replyto", "x", "_language", "de"), &error, 1);
     assert_true(has("<input type=\"hidden\" name=\"_language\" value=\"de\">"));
     assert_true(has("<label for=\"f0\">Replyto</label>"));
@@ -372,7 +373,7 @@ static void a_file_is_asked_for_again(void **state)
     struct form *f = typed_multipart("--limit\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nAda\r\n"
                                      "--limit\r\nContent-Disposition: form-data; name=\"_photo\"; "
                                      "filename=\"a<b>.jpg\"\r\n\r\nSECRET\r\n--limit--\r\n");
-    const struct page_error error = {"_photo", "TYPE", "This is not a picture."};
+    const struct rules_error error = {"_photo", "TYPE", "This is not a picture."};
     page_invalid(&out, &style, f, &error, 1);
     form_free(f);
     assert_true(has("novalidate enctype=\"multipart/form-data\" action=\"/f/order\""));
@@ -408,7 +409,7 @@ static void nothing_breaks_out_from_any_place(void **state)
                               .required_count = 1,
                               .origins = words_of_config,
                               .origin_count = 1};
-        const struct page_error errors[] = {{h, h, h}, {"other", h, h}};
+        const struct rules_error errors[] = {{h, h, h}, {"other", h, h}};
         const struct page_style hostile_style = {.form = &f};
         struct form *form = typed(PAIRS(h, h, "text", h, "_hidden", h, "email", h));
         buf_clear(&out);
@@ -465,7 +466,7 @@ static void the_largest_form_fits_into_a_page(void **state)
         pairs[i] = name;
         pairs[i + 1] = "\"";
     }
-    const struct page_error error = {name, "CODE", "Please fill in this field."};
+    const struct rules_error error = {name, "CODE", "Please fill in this field."};
     show_invalid(pairs, &error, 1);
     assert_true(has("<form"));
 }
@@ -528,7 +529,7 @@ static void json_of_success(void **state)
 static void json_of_errors(void **state)
 {
     (void)state;
-    const struct page_error errors[] = {name_missing, {NULL, "FORM", "Closed."}};
+    const struct rules_error errors[] = {name_missing, {NULL, "FORM", "Closed."}};
     page_json_error(&out, "Please check your entries", errors, COUNT(errors));
     assert_string_equal(
         text(), "{\"error\":\"Please check your entries\",\"errors\":["
@@ -556,7 +557,7 @@ static void a_refusal_as_spam_has_the_form_again_with_a_new_token_and_no_trap(vo
     trapped.honeypots = traps;
     trapped.honeypot_count = COUNT(traps);
     struct page_style again = {.language = LANGUAGE_EN, .form = &trapped, .token = "NEW"};
-    const struct page_error robot = {.code = "SPAM_REFUSED", .message = words(LANGUAGE_EN, W_SPAM_ROBOT)};
+    const struct rules_error robot = {.code = "SPAM_REFUSED", .message = words(LANGUAGE_EN, W_SPAM_ROBOT)};
     struct form *f = typed((const char *const[]){"name", "A<b", "_token", "OLD", "_proof", "77", "website",
                                                  "TRAP", "_gotcha", "TRAP", "_other", "kept", NULL});
     page_spam(&out, &again, f, &robot, 1);
@@ -595,7 +596,7 @@ int main(void)
         TEST(the_argument_of_a_sentence_is_escaped_and_not_read_as_one),
         TEST(the_policy_names_the_style_sheet_by_its_hash),
         TEST(a_receipt_shows_number_date_and_way_back),
-        TEST(a_receipt_does_without_title_origin_and_a_date_beyond_the_calendar),
+        TEST(a_receipt_does_without_title_and_origin_and_takes_any_date),
         TEST(a_redirect_comes_with_a_short_note_in_which_the_address_is_text),
         TEST(every_refusal_says_that_nothing_was_stored),
         TEST(a_refusal_in_the_callers_words_is_escaped),

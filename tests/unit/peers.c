@@ -34,14 +34,6 @@ static void addresses_are_counted_over_all_fronts(void **state)
     peers_free(p);
 }
 
-static void no_ipv4_address_is_an_ipv6_one(void **state)
-{
-    (void)state;
-    struct sockaddr_storage a = at("32.1.13.184"), b = at("2001:db8::1"), c = at("32.1.13.185");
-    assert_int_not_equal(peers_id(&a), peers_id(&b));
-    assert_int_not_equal(peers_id(&a), peers_id(&c));
-}
-
 static void one_address_may_have_very_many(void **state)
 {
     (void)state;
@@ -79,7 +71,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_counted_over_all_fronts),
-        cmocka_unit_test(no_ipv4_address_is_an_ipv6_one),
         cmocka_unit_test(one_address_may_have_very_many),
         cmocka_unit_test(what_is_nobody_counts_in_the_total_alone),
     };

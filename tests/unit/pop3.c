@@ -260,17 +260,6 @@ static void guessing_raises_an_alarm_seldom_enough_to_be_read(void **state)
     assert_int_equal(guard_failures(&g, GUESSER), 1000);
 }
 
-static void an_ipv6_network_is_one_address(void **state)
-{
-    (void)state;
-    struct endpoint a, b, c, v4;
-    assert_true(value_endpoint("[2001:db8::1]:1", &a) && value_endpoint("[2001:db8::ffff]:2", &b) &&
-                value_endpoint("[2001:db8:0:1::1]:1", &c) && value_endpoint("192.0.2.1:1", &v4));
-    assert_int_equal(guard_id(&a.addr), guard_id(&b.addr));
-    assert_int_not_equal(guard_id(&a.addr), guard_id(&c.addr));
-    assert_int_not_equal(guard_id(&a.addr), guard_id(&v4.addr));
-}
-
 /* ---- passwd.c -------------------------------------------------------------------------------- */
 
 static void only_the_password_matches_its_hash(void **state)
@@ -676,7 +665,6 @@ int main(void)
         cmocka_unit_test(one_address_is_checked_once_at_a_time),
         cmocka_unit_test(an_address_that_has_logged_in_does_not_wait_for_others),
         cmocka_unit_test(guessing_raises_an_alarm_seldom_enough_to_be_read),
-        cmocka_unit_test(an_ipv6_network_is_one_address),
         cmocka_unit_test(only_the_password_matches_its_hash),
         cmocka_unit_test(what_is_no_yescrypt_hash_matches_nothing),
         SESSION_TEST(a_mailbox_is_listed_oldest_first_with_exact_sizes),

@@ -1,4 +1,4 @@
-/* tls.c: the session cache, with its slots in sight and a clock of our own. */
+/* tls_cache.c: the session cache, with its slots in sight and a clock of our own. */
 
 #include "bridge.h"
 
@@ -12,7 +12,7 @@ static int our_clock(clockid_t id, struct timespec *t)
 }
 
 #define clock_gettime our_clock
-#include "tls.c"
+#include "tls_cache.c"
 
 #include <setjmp.h>
 

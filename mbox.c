@@ -77,9 +77,23 @@ static bool dotlock(struct mbox *m, struct result *r)
     return false;
 }
 
+/* Is the path still the file that is open? Who rewrites an mbox puts a new one in its place. */
+static bool is_there(const struct mbox *m)
+{
+    struct stat at_path, opened;
+    return lstat(m->path, &at_path) == 0 && fstat(m->fd, &opened) == 0 && at_path.st_dev == opened.st_dev &&
+           at_path.st_ino == opened.st_ino;
+}
+
+static void mbox_close(struct mbox *m)
+{
+    close(m->fd); /* and with it the fcntl lock */
+    m->fd = -1;
+}
+
 /* A plain file with one name, as postfix and qmail want it: a link would let its owner choose what we write
  * to. */
-static bool mbox_open(struct mbox *m, struct result *r)
+static bool open_file(struct mbox *m, struct result *r)
 {
     m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
     if (m->fd < 0) {
@@ -87,28 +101,44 @@ static bool mbox_open(struct mbox *m, struct result *r)
         return false;
     }
     struct stat st;
-    if (fstat(m->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+    if (fstat(m->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink > 1) {
         r->outcome = OUTCOME_TEMPORARY;
         text_fmt(r->reason, sizeof r->reason,
                  "mbox %s is not a plain file with one name; set another `deliver`", m->path);
-        close(m->fd);
+        mbox_close(m);
         return false;
     }
+    return true;
+}
+
+/* Opened and under the fcntl lock: the file that is there then, not one that whoever had the lock has replaced. */
+static bool mbox_open(struct mbox *m, struct result *r)
+{
+    int error = EAGAIN;
     for (int i = 0; i < LOCK_TRIES; i++) {
         struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-        if (fcntl(m->fd, F_OFD_SETLK, &whole) == 0) {
-            return true;
+        if (m->fd < 0 && !open_file(m, r)) {
+            return false;
         }
-        poll(NULL, 0, LOCK_PAUSE);
+        if (fcntl(m->fd, F_OFD_SETLK, &whole) != 0) {
+            error = errno;
+            poll(NULL, 0, LOCK_PAUSE);
+        } else if (is_there(m)) {
+            return true;
+        } else {
+            mbox_close(m);
+        }
     }
-    if (errno == EAGAIN || errno == EACCES) {
+    if (error == EAGAIN || error == EACCES) {
         r->outcome = OUTCOME_TEMPORARY;
         text_fmt(r->reason, sizeof r->reason,
                  "mbox %s is locked by another program; if that lasts, see which holds it", m->path);
     } else {
-        mailbox_fail(r, "cannot lock mbox", m->path, errno);
+        mailbox_fail(r, "cannot lock mbox", m->path, error);
     }
-    close(m->fd);
+    if (m->fd >= 0) {
+        mbox_close(m);
+    }
     return false;
 }
 
@@ -226,6 +256,13 @@ static void append_all(struct mbox *m, struct spool *s, int64_t now, struct parc
         if (ftruncate(m->fd, start) != 0) {
             log_error("mbox %s: cannot take off what could not be synced: %s", m->path, strerror(errno));
         }
+    } else if (!is_there(m)) { /* by who keeps to no lock */
+        for (size_t i = 0; i < n; i++) {
+            parcels[i].result.outcome = OUTCOME_TEMPORARY;
+            text_fmt(parcels[i].result.reason, sizeof parcels[i].result.reason,
+                     "mbox %s was replaced while it was written; who rewrites it has to make %s first",
+                     m->path, m->lock);
+        }
     }
 }
 
@@ -240,7 +277,7 @@ bool mbox_check(const char *path, char *why, size_t why_size)
     } else if (faccessat(AT_FDCWD, dirname(parent), W_OK | X_OK, AT_EACCESS) != 0) {
         mailbox_fail(&r, "cannot make the lock file beside mbox", path, errno);
     } else if (access(path, F_OK) == 0 && mbox_open(&m, &r)) {
-        close(m.fd);
+        mbox_close(&m);
     }
     if (r.outcome != OUTCOME_DONE) {
         text_fmt(why, why_size, "%s", r.reason);
@@ -256,7 +293,7 @@ void mbox_deliver(const char *path, struct spool *s, int64_t now, struct parcel 
     if (dotlock(&m, &r)) {
         if (mbox_open(&m, &r)) {
             append_all(&m, s, now, parcels, n);
-            close(m.fd); /* and with it the fcntl lock */
+            mbox_close(&m);
         }
         unlink(m.lock);
     }

@@ -4,6 +4,7 @@ System calls of the running roles are made to fail with strace; file systems tha
 Needs root, for both."""
 
 import contextlib
+import fcntl
 import http.client
 import json
 import mailbox
@@ -23,7 +24,7 @@ import pytest
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tools"))
 
-from bridge import PROGRAM, Bridge, free_port  # noqa: E402
+from bridge import PROGRAM, Bridge, free_port, receipt_in  # noqa: E402
 from ledger import Ledger, whole  # noqa: E402
 from rawhttp import post, reset  # noqa: E402
 from tracing import Strace, alive, roles, threads  # noqa: E402
@@ -559,6 +560,48 @@ def test_a_message_that_cannot_be_read_says_nothing_of_its_mailbox():
             for i in range(3):
                 assert b.post([("name", f"Bea {i}")])[0] == 200
                 b.mails(2 + i)
+
+
+def rewrite(mbox):
+    """As archivers do it."""
+    new = mbox.with_name("mbox.new")
+    new.write_bytes(mbox.read_bytes())
+    new.rename(mbox)
+
+
+def test_an_mbox_that_is_replaced_under_its_lock_gets_the_mail_all_the_same():
+    """By a program that holds the fcntl lock alone: what is appended to the file it took away is in no mailbox."""
+    with tempfile.TemporaryDirectory(prefix="formbridge-test-") as directory:
+        mbox = pathlib.Path(directory) / "mbox"
+        with Bridge({"bridge": {"retry_min": "1s", "retry_max": "1s"}, "form order": {"deliver": f"mbox:{mbox}"}}) as b:
+            receipts = [receipt_in(b.post([("name", "Ada")])[2])]
+            b.wait_until(lambda: not b.queue(), "the first in the mbox")
+            with open(mbox, "r+b") as f:
+                fcntl.lockf(f, fcntl.LOCK_EX)
+                receipts.append(receipt_in(b.post([("name", "Bea")])[2]))
+                b.wait_until(lambda: mbox.with_name("mbox.lock").exists(), "the courier at its lock")
+                time.sleep(0.3)
+                rewrite(mbox)
+            b.wait_until(lambda: not b.queue(), "the second in the mbox")
+            assert [m["X-Formbridge-Ref"] for m in mailbox.mbox(mbox)] == receipts
+
+
+def test_an_mbox_that_is_replaced_without_a_lock_while_it_is_written_gets_the_mail_again():
+    with tempfile.TemporaryDirectory(prefix="formbridge-test-") as directory:
+        mbox = pathlib.Path(directory) / "mbox"
+        with Bridge({"bridge": {"retry_min": "1s", "retry_max": "1s"}, "form order": {"deliver": f"mbox:{mbox}"}}) as b:
+            b.post([("name", "Ada")])
+            b.wait_until(lambda: not b.queue(), "the first in the mbox")
+            before = mbox.read_bytes()
+            with Strace(roles(b)["courier"], "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=1500000"):
+                receipt = receipt_in(b.post([("name", "Bea")])[2])
+                b.wait_until(lambda: len(mbox.read_bytes()) > len(before), "the second being written")
+                mbox.with_name("mbox.new").write_bytes(before)
+                mbox.with_name("mbox.new").rename(mbox)
+                b.wait_for_log(f"deferred {receipt}")
+            assert f"mbox {mbox} was replaced while it was written; who rewrites it has to make {mbox}.lock first" in b.log()
+            b.wait_until(lambda: not b.queue(), "the second in the mbox")
+            assert mailbox.mbox(mbox)[1]["X-Formbridge-Ref"] == receipt
 
 
 def test_a_limit_of_file_sizes_is_answered_like_a_full_disk():

@@ -2129,6 +2129,7 @@ struct result {
 
 struct parcel {         /* one message on its way to one place */
     const char *name;   /* in spool->queue */
+    const char *form;   /* whose it is, by its name */
     const char *from;   /* envelope sender, for mbox */
     const char *folder; /* of a Maildir, ".Junk"; NULL: the inbox */
     uint64_t size;
@@ -2142,6 +2143,9 @@ const char *mailbox_remedy(int error);
 void mailbox_fail(struct result *r, const char *what, const char *path, int error);
 /* Sets that of a message that cannot be read itself. */
 void mailbox_unread(struct parcel *p, int error);
+/* Does its header name this form, or none? Whoever may put files into queue/ may rename what is there, and another form's
+ * mail goes to other people. false: and the result of such a message. */
+bool mailbox_is_of(int fd, const char *form, struct result *r);
 /* A message of the spool to be read. -1: the result of its parcel says why. */
 int mailbox_open(struct spool *s, struct parcel *p);
 /* As read(2), whatever signal comes between. */
@@ -2440,9 +2444,10 @@ void smtp_close(struct smtp *s);
 
 /* ---- dest.c: one destination: who waits for it, who works for it, how it is doing ------------ */
 
-struct report {                   /* of one try to bring one message to one destination */
-    bool gone;                    /* a person has taken the message out of the queue */
-    bool unreachable;             /* the destination failed as such, not over this message */
+struct report {       /* of one try to bring one message to one destination */
+    bool gone;        /* a person has taken the message out of the queue */
+    bool unread;      /* it cannot be read, or is not what its name says: tells nothing of the destination */
+    bool unreachable; /* the destination failed as such, not over this message */
     struct result result;         /* as a whole; the worst of the recipients */
     struct recipient *recipients; /* of SMTP and LMTP, that were tried; else none */
     size_t count;
@@ -2875,6 +2880,8 @@ enum once_verdict once_claim(struct once *o, struct once_claim *c, unsigned wind
 void once_settle(struct once *o, struct once_claim *c, bool stored);
 /* This front is gone: others may have what it claimed. */
 void once_forget(struct once *o, int32_t owner);
+/* Wipes what was stored, or failed, before that time. Does not wait. */
+void once_sweep(struct once *o, int64_t before);
 /* From an earlier run. */
 void once_restore(struct once *o, const struct once_claim *c, bool stored);
 /* For oncelog.c: a keyed hash that shows what is ours; the next count places of its journal. */
@@ -3453,6 +3460,7 @@ enum {                    /* what may be done beneath a path; all else is refuse
        ALLOW_READ = 1,    /* open files for reading, list directories */
        ALLOW_DROP = 2,    /* make, write, rename and remove files; not read, not list */
        ALLOW_FOLDERS = 4, /* make directories */
+       ALLOW_MOVE = 8,    /* rename files to there, and remove them; not write */
 };
 
 struct sandbox_path {

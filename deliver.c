@@ -47,6 +47,7 @@ enum {
         100,          /* milliseconds at least: what keeps coming is delivered in lots, under one sync each */
     TICK = 1000,      /* milliseconds: how late a retry may start and *stop be seen */
     LOCK_PAUSE = 200, /* milliseconds */
+    CLOCK_SKEW = 60,  /* seconds ahead that mean nothing */
     ORPHAN_AGE = 24 * 60 * 60, /* seconds: then a state without a message is nobody's */
     TRIES_MAX = 1000,          /* counted, not limited */
 };
@@ -514,6 +515,11 @@ static void admit(struct courier *c, struct item *item, int64_t now)
     }
     if (item->state.since > 0) {
         item->since = item->state.since;
+    }
+    if (item->since >
+        now + CLOCK_SKEW) { /* the clock was ahead then: else nobody would hear of it until it is so late */
+        item->since = item->state.since = now;
+        item->dirty = true;
     }
     const struct form_conf *form = conf_route(c->conf, item->form);
     if (form == NULL) {

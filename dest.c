@@ -26,6 +26,9 @@ enum {
     WORKER_IDLE = 5,  /* then it closes its connection and ends */
     REFUSALS_MAX = 8, /* messages in a row put off by a host: it is the host, not the messages */
     MEMORY_PAUSE = 10,
+    GROWTH_MAX =
+        64, /* times max_body a mail is at most: escapes, quoted-printable, base64, text, HTML, JSON and CSV */
+    GROWTH_REST = 1 << 20,
 };
 
 struct dest {
@@ -41,6 +44,7 @@ struct dest {
     unsigned failures;  /* of the destination as such, in a row; 0: it works */
     unsigned refusals;  /* messages put off in a row */
     int64_t next_probe; /* while it fails */
+    int64_t failed_at;  /* the last probe */
     char reason[REASON_SIZE];
 };
 
@@ -153,6 +157,7 @@ static void fails(struct dest *d, const char *reason)
         return; /* a try that began before it was known to be down: several connections end together */
     }
     d->failures++;
+    d->failed_at = now;
     d->next_probe = now + dest_backoff(d->failures, c->retry_min, c->retry_max, arc4random());
     text_copy(d->reason, sizeof d->reason, reason);
 }
@@ -188,7 +193,7 @@ static bool all_put_off(const struct report *r)
 static void learn(struct dest *d, const struct report *r)
 {
     bool asked = r->recipients == NULL || r->count > 0 || r->result.outcome != OUTCOME_DONE;
-    if (r->gone || !asked) {
+    if (r->gone || r->unread || !asked) {
         return;
     }
     if (r->unreachable) {
@@ -226,17 +231,33 @@ static void untried(struct job *job)
     job->report = NULL;
 }
 
-/* The size of a queued message, or false and what became of it in the report. */
-static bool looked_up(struct report *r, const char *name, int error, const struct stat *st, uint64_t *size)
+/* Larger than any post can become as a mail, in every encoding that there is: what has a hole in it would be read for
+ * years. */
+static bool is_too_large(const struct job *job, const struct stat *st)
 {
-    if (error == 0 && S_ISREG(st->st_mode)) {
+    return (uint64_t)st->st_size / GROWTH_MAX > job->form->max_body + GROWTH_REST;
+}
+
+/* The size of a queued message, or false and what became of it in the report. */
+static bool looked_up(struct job *job, int error, const struct stat *st, uint64_t *size)
+{
+    struct report *r = job->report;
+    bool is_file = error == 0 && S_ISREG(st->st_mode);
+    if (is_file && !is_too_large(job, st)) {
         *size = (uint64_t)st->st_size;
         return true;
     }
     r->gone = error == ENOENT;
-    r->result.outcome = OUTCOME_TEMPORARY;
-    text_fmt(r->result.reason, sizeof r->result.reason, "cannot read the queued message %s: %s", name,
-             error == 0 ? "it is no file" : strerror(error));
+    r->unread = true;
+    r->result.outcome = is_file ? OUTCOME_PERMANENT : OUTCOME_TEMPORARY;
+    if (is_file) {
+        text_fmt(r->result.reason, sizeof r->result.reason,
+                 "it has %lld bytes, more than a post of max_body can become: look at it, and drop it",
+                 (long long)st->st_size);
+    } else {
+        text_fmt(r->result.reason, sizeof r->result.reason, "cannot read the queued message %s: %s",
+                 job->name, error == 0 ? "it is no file" : strerror(error));
+    }
     return false;
 }
 
@@ -273,8 +294,9 @@ static void try_mailbox(struct dest *d, struct job **lot, size_t n)
         }
         struct stat st = {.st_size = 0};
         int error = fstatat(d->all->spool->queue, lot[i]->name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
-        if (looked_up(r, lot[i]->name, error, &st, &parcels[count].size)) {
+        if (looked_up(lot[i], error, &st, &parcels[count].size)) {
             parcels[count].name = lot[i]->name;
+            parcels[count].form = lot[i]->form->name;
             parcels[count].from = lot[i]->form->from;
             parcels[count].folder = spool_name_spam(lot[i]->name) ? lot[i]->form->junk : NULL;
             jobs[count++] = lot[i];
@@ -288,6 +310,7 @@ static void try_mailbox(struct dest *d, struct job **lot, size_t n)
         }
         for (size_t i = 0; i < count; i++) {
             jobs[i]->report->result = parcels[i].result;
+            jobs[i]->report->unread = parcels[i].unread;
         }
         blame_mailbox(jobs, parcels, count);
     }
@@ -394,8 +417,10 @@ static void try_host(struct dest *d, struct smtp **smtp, struct job *job)
     struct stat st = {.st_size = 0};
     uint64_t size;
     int error = fd >= 0 && fstat(fd, &st) == 0 ? 0 : errno;
-    if (looked_up(r, job->name, error, &st, &size)) {
-        if (list_recipients(d, job)) {
+    if (looked_up(job, error, &st, &size)) {
+        if (!mailbox_is_of(fd, job->form->name, &r->result)) {
+            r->unread = true;
+        } else if (list_recipients(d, job)) {
             if (r->count > 0) {
                 send_message(d, smtp, job, fd, size);
             }
@@ -600,10 +625,22 @@ struct dests *dests_new(const struct conf *c, struct spool *s, int event)
     return all;
 }
 
+/* A new message need not wait for the next probe: that the last ones were put off may be their own trouble. */
+static void probe_sooner(struct dest *d)
+{
+    int64_t soonest = d->failed_at + d->all->conf->retry_min;
+    if (d->failures > 0 && soonest < d->next_probe) {
+        d->next_probe = soonest;
+    }
+}
+
 bool dest_push(struct job *job)
 {
     struct dest *d = job->dest;
     pthread_mutex_lock(&d->all->lock);
+    if (job->tries == 0) {
+        probe_sooner(d);
+    }
     bool room = heap_room(d);
     if (room) {
         heap_put(d, job);

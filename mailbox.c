@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { HEAD_MAX = 32 * 1024 }; /* of a message, which begins with its header: so far it is looked at */
+
 const char *mailbox_remedy(int error)
 {
     switch (error) {
@@ -58,11 +60,46 @@ void mailbox_unread(struct parcel *p, int error)
                                : "");
 }
 
+/* The value of X-Formbridge-Form among these bytes of a message; len 0: there is no such field. */
+static struct span form_in(const char *bytes, size_t len)
+{
+    static const char name[] = "\nX-Formbridge-Form: ";
+    const char *end = memmem(bytes, len, "\n\n", 2);
+    len = end != NULL ? (size_t)(end - bytes) + 1 : len;
+    const char *at = memmem(bytes, len, name, sizeof name - 1);
+    const char *value = at != NULL ? at + sizeof name - 1 : bytes + len;
+    const char *line_end = memchr(value, '\n', len - (size_t)(value - bytes));
+    return (struct span){value, line_end != NULL ? (size_t)(line_end - value) : 0};
+}
+
+bool mailbox_is_of(int fd, const char *form, struct result *r)
+{
+    char bytes[HEAD_MAX];
+    ssize_t n = pread(fd, bytes, sizeof bytes, 0);
+    size_t len = n > 0 ? (size_t)n : 0;
+    struct span named = form_in(bytes, len);
+    bool is = named.len == 0 || (named.len == strlen(form) && memcmp(named.at, form, named.len) == 0);
+    explicit_bzero(bytes, len);
+    if (!is) {
+        r->outcome = OUTCOME_PERMANENT;
+        text_fmt(r->reason, sizeof r->reason,
+                 "its file is named as one of form %s, but its header names another (X-Formbridge-Form): "
+                 "give the file "
+                 "its name back, or, if it was you who renamed it, change the header, too",
+                 form);
+    }
+    return is;
+}
+
 int mailbox_open(struct spool *s, struct parcel *p)
 {
     int fd = openat(s->queue, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         mailbox_unread(p, errno);
+    } else if (!mailbox_is_of(fd, p->form, &p->result)) {
+        p->unread = true;
+        close(fd);
+        fd = -1;
     }
     return fd;
 }

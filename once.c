@@ -245,6 +245,17 @@ static size_t set_of(const unsigned char key[ONCE_KEY])
     return (size_t)(key[0] | key[1] << 8) % SETS; /* the key is a keyed hash: nobody can choose it */
 }
 
+static pthread_mutex_t *lock_of(struct once *o, size_t set)
+{
+    return &o->shared->locks[set % LOCKS];
+}
+
+/* What an owner that died left is whole, see above. */
+static bool is_locked(pthread_mutex_t *lock, int error)
+{
+    return (error == EOWNERDEAD ? pthread_mutex_consistent(lock) : error) == 0;
+}
+
 static bool lock_set(struct once *o, size_t set)
 {
     struct timespec until;
@@ -252,17 +263,17 @@ static bool lock_set(struct once *o, size_t set)
     until.tv_nsec += LOCK_WAIT * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
-    pthread_mutex_t *lock = &o->shared->locks[set % LOCKS];
-    int error = pthread_mutex_timedlock(lock, &until);
-    if (error == EOWNERDEAD) { /* what it left is whole, see above */
-        error = pthread_mutex_consistent(lock);
-    }
-    return error == 0;
+    return is_locked(lock_of(o, set), pthread_mutex_timedlock(lock_of(o, set), &until));
+}
+
+static bool try_lock_set(struct once *o, size_t set)
+{
+    return is_locked(lock_of(o, set), pthread_mutex_trylock(lock_of(o, set)));
 }
 
 static void unlock_set(struct once *o, size_t set)
 {
-    pthread_mutex_unlock(&o->shared->locks[set % LOCKS]);
+    pthread_mutex_unlock(lock_of(o, set));
 }
 
 static struct slot *find_slot(struct slot *set, const unsigned char key[ONCE_KEY])
@@ -376,6 +387,26 @@ void once_settle(struct once *o, struct once_claim *c, bool stored)
     if (c->held) {
         set_state(&o->shared->sets[0][0] + c->slot, stored ? STORED : OPEN);
         c->held = false;
+    }
+}
+
+/* Whoever takes a front over finds receipts and times here, which are names in the spool: so no longer than they are of
+ * use. A lock that is taken, by a front that works or hangs, is left for the next time. */
+void once_sweep(struct once *o, int64_t before)
+{
+    for (size_t set = 0; set < SETS; set++) {
+        if (!atomic_load_explicit(&o->shared->used[set], memory_order_relaxed) || !try_lock_set(o, set)) {
+            continue;
+        }
+        for (int i = 0; i < WAYS; i++) {
+            struct slot *s = &o->shared->sets[set][i];
+            uint32_t state = state_of(s);
+            if ((state == STORED || state == OPEN) && s->time < before) {
+                set_state(s, EMPTY);
+                explicit_bzero(s, sizeof *s);
+            }
+        }
+        unlock_set(o, set);
     }
 }
 

@@ -657,6 +657,19 @@ static void look_at_certificate(struct parent *p)
     }
 }
 
+/* No form knows a repeat by what is older. */
+static void sweep_once(struct parent *p)
+{
+    unsigned longest = 0;
+    for (const struct form_conf *f = p->current != NULL ? p->current->conf->forms : NULL; f != NULL;
+         f = f->next) {
+        longest = f->once_window > longest ? f->once_window : longest;
+    }
+    if (p->current != NULL) {
+        once_sweep(p->once, time(NULL) - (int64_t)longest);
+    }
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static void on_signals(struct parent *p)
@@ -731,6 +744,7 @@ static void supervise(struct parent *p)
             p->look_at = now_s() + WATCH_EVERY;
             look_at_certificate(p);
             look_at_resolver(p);
+            sweep_once(p);
         }
         if (now_s() >= p->check_at && p->current != NULL) {
             p->check_at = now_s() + CHECK_EVERY;

@@ -247,13 +247,14 @@ static size_t front_fds(const struct set *s, unsigned number, int *keep, size_t 
     return n;
 }
 
-/* Into tmp/ and queue/ it may put files; what is in them it may neither list nor read. */
+/* Into tmp/ it may put files, and from there into queue/; what is in them it may neither list nor read, nor, once it is in
+ * queue/, write. */
 static void narrow_front(const struct set *s)
 {
     char why[WHY], tmp[PATH_MAX], queue[PATH_MAX];
     text_fmt(tmp, sizeof tmp, "%s/tmp", s->conf->spool);
     text_fmt(queue, sizeof queue, "%s/queue", s->conf->spool);
-    struct sandbox_path paths[3] = {{tmp, ALLOW_DROP}, {queue, ALLOW_DROP}};
+    struct sandbox_path paths[3] = {{tmp, ALLOW_DROP}, {queue, ALLOW_MOVE}};
     size_t count = 2;
     if (s->conf->acme_webroot != NULL) {
         paths[count++] = (struct sandbox_path){s->conf->acme_webroot, ALLOW_READ};

@@ -86,6 +86,9 @@ static uint64_t fs_rights(unsigned allow)
         rights |= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
                   LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER | FS_TRUNCATE;
     }
+    if (allow & ALLOW_MOVE) {
+        rights |= LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER;
+    }
     if (allow & ALLOW_FOLDERS) {
         rights |= LANDLOCK_ACCESS_FS_MAKE_DIR;
     }
@@ -206,10 +209,11 @@ static const int calls_all[] = {
 /* The signer has nothing beyond calls_all: no file, no socket of its own. */
 
 static const int calls_front[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(socketpair), SCMP_SYS(shutdown),   SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockopt), SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
-    SCMP_SYS(openat),     SCMP_SYS(fsync),      SCMP_SYS(fstatfs),    SCMP_SYS(syncfs),
-    SCMP_SYS(renameat),   SCMP_SYS(renameat2),  SCMP_SYS(linkat),     SCMP_SYS(unlinkat),
+    SCMP_SYS(accept4),     SCMP_SYS(socketpair), SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt),  SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait), SCMP_SYS(openat),     SCMP_SYS(fsync),
+    SCMP_SYS(fstatfs),     SCMP_SYS(syncfs),     SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),   SCMP_SYS(linkat),     SCMP_SYS(unlinkat),
     SCMP_SYS(pwrite64), /* a record to its place in the journal of oncelog.c */
 };
 
@@ -226,10 +230,10 @@ static const int calls_courier[] = {
 };
 
 static const int calls_pickup[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(shutdown),    SCMP_SYS(setsockopt), SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(flock),      SCMP_SYS(openat),
-    SCMP_SYS(getdents64), SCMP_SYS(lseek),       SCMP_SYS(pread64),    SCMP_SYS(fsync),
-    SCMP_SYS(renameat),   SCMP_SYS(renameat2),   SCMP_SYS(unlinkat),
+    SCMP_SYS(accept4),     SCMP_SYS(setsockopt), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait), SCMP_SYS(flock),      SCMP_SYS(openat),    SCMP_SYS(getdents64),
+    SCMP_SYS(lseek),       SCMP_SYS(pread64),    SCMP_SYS(fsync),     SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),   SCMP_SYS(unlinkat),
 };
 
 #ifdef SANDBOX_SANITIZE
@@ -365,6 +369,16 @@ static int allow_sending(scmp_filter_ctx filter)
                                       SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
 }
 
+/* The end of what is sent, but not of what is received: that would end a listening socket for all who share it. */
+static int allow_goodbye(scmp_filter_ctx filter)
+{
+    int rc =
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(shutdown), 1, SCMP_A1(SCMP_CMP_EQ, SHUT_WR, 0));
+    return rc != 0 ? rc
+                   : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(shutdown), 1,
+                                      SCMP_A1(SCMP_CMP_NE, SHUT_WR, 0));
+}
+
 static int build_filter(scmp_filter_ctx filter, enum sandbox_role role)
 {
     int rc = allow(filter, calls_all, COUNT(calls_all));
@@ -381,9 +395,11 @@ static int build_filter(scmp_filter_ctx filter, enum sandbox_role role)
     }
     if (rc == 0 && role == SANDBOX_FRONT) {
         rc = allow(filter, calls_front, COUNT(calls_front));
+        rc = rc != 0 ? rc : allow_goodbye(filter);
     }
     if (rc == 0 && role == SANDBOX_PICKUP) {
         rc = allow(filter, calls_pickup, COUNT(calls_pickup));
+        rc = rc != 0 ? rc : allow_goodbye(filter);
     }
     if (rc == 0 && role == SANDBOX_COURIER) {
         rc = allow_courier(filter);

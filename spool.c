@@ -44,6 +44,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,6 +62,8 @@ enum {
      * clearly worth it. */
     SYNCFS_FROM = 4,
     PROBE_SIZE = 4096,
+    STATE_TRIES = 5,
+    STATE_PAUSE = 50, /* milliseconds between them */
 };
 
 /* ---- directories ----------------------------------------------------------------------------- */
@@ -580,13 +583,9 @@ bool spool_state_of(const char *file, char name[SPOOL_NAME_SIZE])
            spool_name_parse(name, &time, ref, form);
 }
 
-bool spool_state_read(int directory, const char *name, struct state *st)
+/* false: errno, EBADMSG if it is all there and damaged. */
+static bool read_state(int directory, const char *file, struct state *st)
 {
-    *st = (struct state){.targets = NULL};
-    char file[SPOOL_NAME_SIZE + 8];
-    if (!text_fmt(file, sizeof file, "%s.state", name)) {
-        return false;
-    }
     int fd = openat(directory, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return errno == ENOENT;
@@ -597,10 +596,30 @@ bool spool_state_read(int directory, const char *name, struct state *st)
     for (void *room; (room = buf_room(&b, 4096)) != NULL && (n = read(fd, room, 4096)) > 0;) {
         b.len += (size_t)n;
     }
-    bool ok = n >= 0 && buf_ok(&b) && state_parse(st, b.data, b.len);
+    int error = n < 0 ? errno : buf_ok(&b) && state_parse(st, b.data, b.len) ? 0 : EBADMSG;
     buf_free(&b);
     close(fd);
-    return ok;
+    errno = error;
+    return error == 0;
+}
+
+/* What may pass, such as a table of files that is full for a moment, must not cost what the state remembers. */
+bool spool_state_read(int directory, const char *name, struct state *st)
+{
+    *st = (struct state){.targets = NULL};
+    char file[SPOOL_NAME_SIZE + 8];
+    if (!text_fmt(file, sizeof file, "%s.state", name)) {
+        return false;
+    }
+    for (int tries = STATE_TRIES; !read_state(directory, file, st); tries--) {
+        bool passing =
+            errno == EIO || errno == EINTR || errno == ENFILE || errno == EMFILE || errno == ENOMEM;
+        if (!passing || tries == 1) {
+            return false;
+        }
+        poll(NULL, 0, STATE_PAUSE);
+    }
+    return true;
 }
 
 static bool write_synced(int directory, const char *file, const struct buf *b)

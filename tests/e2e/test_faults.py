@@ -562,6 +562,31 @@ def test_a_message_that_cannot_be_read_says_nothing_of_its_mailbox():
                 b.mails(2 + i)
 
 
+@pytest.mark.parametrize("deliver", ["maildir", "mbox", "lmtp"])
+def test_a_message_whose_file_was_given_to_another_form_is_held(deliver):
+    """By whoever may put files into queue/: another form's mail goes to other people."""
+    with tempfile.TemporaryDirectory(prefix="formbridge-test-") as directory:
+        place = {"maildir": f"maildir:{directory}/other", "mbox": f"mbox:{directory}/mbox", "lmtp": "lmtp:/nowhere"}[deliver]
+        with Bridge(start=False) as b:
+            b.config["form other"] = {**Bridge.FORM, "deliver": place}
+            b.write_config()
+            b.start()
+            assert b.post([("name", "Ada")])[0] == 200
+            mail, = b.mails(1)
+            content = b.mail_files()[0].read_bytes()
+            now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            for receipt, form in (("AAAA-BBBB-CCCC", "other"), ("AAAA-BBBB-DDDD", "order")):
+                (b.spool / "queue" / f"{now}.{receipt}.{form}").write_bytes(content)
+            with open(b.spool / "queue" / f"{now}.AAAA-BBBB-HHHH.order", "wb") as hole:
+                hole.truncate(1 << 42)
+            assert b.post([("name", "Bea")])[0] == 200 # and with it the courier sees the others
+            b.mails(3)
+            b.wait_for_log("held AAAA-BBBB-CCCC (form other): its file is named as one of form other, but its header names another")
+            b.wait_for_log("held AAAA-BBBB-HHHH (form order): it has 4398046511104 bytes, more than a post of max_body can become")
+            b.wait_until(lambda: not b.queue(), "an empty queue")
+            assert b"Ada" not in b"".join(p.read_bytes() for p in pathlib.Path(directory).rglob("*") if p.is_file())
+
+
 def rewrite(mbox):
     """As archivers do it."""
     new = mbox.with_name("mbox.new")
@@ -620,7 +645,8 @@ def test_mail_of_a_form_that_is_gone_from_the_config_is_held_and_delivered_when_
         f.warm()
         held, queue = f.bridge.spool / "held", f.bridge.spool / "queue"
         name = "20260101T000000Z.AAAA-BBBB-CCCC.former"
-        (queue / name).write_bytes(f.bridge.mail_files()[0].read_bytes())
+        content = f.bridge.mail_files()[0].read_bytes()
+        (queue / name).write_bytes(content.replace(b"\nX-Formbridge-Form: order\n", b"\nX-Formbridge-Form: former\n"))
         assert f.ledger.post(f.bridge) == 200  # and with it the courier sees the other
         f.bridge.wait_for_log("held AAAA-BBBB-CCCC (form former): the config has no [form former]")
         f.bridge.wait_until(lambda: not f.bridge.queue(), "empty queue")

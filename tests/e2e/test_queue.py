@@ -10,13 +10,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
 import pytest
 
-from bridge import PROGRAM, Bridge, receipt_in
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "tools"))
+
+from bridge import PROGRAM, Bridge, Clock, receipt_in  # noqa: E402
+from tracing import Strace, roles  # noqa: E402
 
 HELD, USAGE, DATAERR, TEMPFAIL = 1, 64, 65, 75
 UNIT = "s", "m", "h", "d"
@@ -110,6 +115,7 @@ class Host:
                     self.in_data.set()
                     self.gate.wait(20)
                     self.taken.append(re.search(rb"X-Formbridge-Ref: (\S+)", message)[1].decode())
+                    self.accepted = accepted
                     say(b"250 2.0.0 taken\r\n" * accepted)
                 elif verb == b"QUIT":
                     say(b"221 bye\r\n")
@@ -528,6 +534,55 @@ def test_a_host_that_takes_few_messages_by_a_connection_gets_all_at_once(host):
         host.gate.set()
         bridge.wait_until(lambda: listed_any(bridge) == [], "an empty queue")
         assert sorted(host.taken) == sorted(receipts) and bridge.log().count("deferred") == 1
+
+
+def test_new_mail_finds_out_at_once_whether_its_host_works_again(host):
+    """The waits between looks at a host that fails grow; that its last message was put off may be that one's trouble."""
+    aside = host.path.with_name("aside")
+    host.path.rename(aside)
+    host.answer = b"250 ok\r\n"
+    with Bridge({"bridge": {"retry_min": "1s", "retry_max": "1h"}, "form order": {"deliver": f"lmtp:{host.path}"}}) as bridge:
+        first = post(bridge)
+        bridge.wait_for_log("try 4,", seconds=20)
+        aside.rename(host.path)
+        time.sleep(1)
+        started = time.monotonic()
+        second = post(bridge)
+        bridge.wait_until(lambda: sorted(host.taken) == sorted([first, second]), "both")
+        assert time.monotonic() - started < 3 # by itself it would look after five seconds or more
+
+
+def test_a_read_that_fails_for_a_moment_costs_nothing_of_what_the_state_remembers(host):
+    host.answer = b"250 ok\r\n"
+    host.answers = {"later@example.com": b"451 4.3.0 later\r\n"}
+    config = {"bridge": {"retry_min": "1h", "retry_max": "1h"},
+              "form order": {"deliver": f"lmtp:{host.path}", "to": "owner@example.com later@example.com"}}
+    with Bridge(config) as bridge:
+        receipt = post(bridge)
+        bridge.wait_until(lambda: tried(bridge) == [(f"lmtp:{host.path}", 1)], "note of the first try")
+        assert host.taken == [receipt]
+        host.answers = {}
+        state = next(p for p in (bridge.spool / "queue").iterdir() if p.name.endswith(".state"))
+        with Strace(roles(bridge)["courier"], "-P", state, "-e", "trace=read", "-e", "inject=read:error=EIO:when=1..2:syscall=getpid"):
+            assert queue(bridge, "flush").returncode == 0
+            bridge.wait_until(lambda: listed_any(bridge) == [], "an empty queue")
+        assert host.taken == [receipt, receipt] and host.accepted == 1, "the second time for one alone"
+        assert "cannot be read" not in bridge.log()
+
+
+def test_mail_of_a_time_when_the_clock_was_ahead_has_an_age_all_the_same(host):
+    """Else nobody would hear of it until it is so late again."""
+    config = {"bridge": {"retry_min": "1s", "retry_max": "1s", "max_age": "4s"}, "form order": {"deliver": f"lmtp:{host.path}"}}
+    with Bridge(config, start=False) as bridge:
+        clock = Clock(bridge)
+        clock.set_ahead(20 * 86400)
+        bridge.start()
+        receipt = post(bridge)
+        bridge.wait_for_log(f"deferred {receipt}")
+        clock.set_ahead(0)
+        bridge.stop() # and again after a restart
+        bridge.start()
+        bridge.wait_for_log(f"held {receipt}", seconds=20)
 
 
 def test_files_stay_those_of_the_user_when_root_steers(host):

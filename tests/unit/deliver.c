@@ -363,7 +363,7 @@ static void every_crash_state_ends_with_one_mail(void **state)
     spool_begin(&p->s, &d, p->now, "0000-0000-000A", "order"); /* died while writing */
     d.sink.put(&d.sink, "x", 1);
     queue(p, name, p->now, "order"); /* died after the link, before the removal */
-    struct parcel parcel = {.name = name, .size = 17};
+    struct parcel parcel = {.name = name, .form = "order", .size = 17};
     maildir_deliver(p->maildir, "forms.example.com", &p->s, &parcel, 1);
     queue(p, name, p->now, "order"); /* died after its state said that all is done */
     state_target(&st, p->maildir_text)->done = true;

@@ -65,7 +65,7 @@ static struct parcel queued(struct place *p, struct draft *d, unsigned char numb
     d->sink.put(&d->sink, content, len);
     spool_commit(&p->s, drafts, 1);
     assert_int_equal(d->error, 0);
-    return (struct parcel){.name = d->name, .from = "website@example.com", .size = d->size};
+    return (struct parcel){.name = d->name, .form = "order", .from = "website@example.com", .size = d->size};
 }
 
 static struct parcel queued_text(struct place *p, struct draft *d, unsigned char number)

@@ -101,6 +101,28 @@ static void test_the_same_after_the_window_is_another(void **state)
     assert_string_equal(c.ref, second_ref);
 }
 
+static void test_what_is_too_old_to_be_repeated_is_wiped(void **state)
+{
+    struct once *o = *state;
+    struct once_claim old = claim_of(1, now - 1, first_ref), failed = claim_of(2, now - 1, first_ref),
+                      held = claim_of(3, now - 1, first_ref), new = claim_of(4, now, first_ref);
+    once_claim(o, &old, WINDOW, ME);
+    once_claim(o, &failed, WINDOW, ME);
+    once_claim(o, &held, WINDOW, ME);
+    once_claim(o, &new, WINDOW, ME);
+    once_settle(o, &old, true);
+    once_settle(o, &failed, false);
+    once_settle(o, &new, true);
+    once_sweep(o, now);
+    struct once_claim old2 = claim_of(1, now, second_ref), failed2 = claim_of(2, now, second_ref),
+                      held2 = claim_of(3, now, second_ref), new2 = claim_of(4, now, second_ref);
+    assert_int_equal(once_claim(o, &old2, WINDOW, ME), ONCE_FIRST);
+    assert_int_equal(once_claim(o, &failed2, WINDOW, ME), ONCE_FIRST);
+    assert_false(failed2.again);
+    assert_int_equal(once_claim(o, &held2, WINDOW, ME), ONCE_WAIT);
+    assert_int_equal(once_claim(o, &new2, WINDOW, ME), ONCE_REPEAT);
+}
+
 static void test_a_clock_that_is_set_back_does_not_keep_it_for_ever(void **state)
 {
     struct once *o = *state;
@@ -607,6 +629,7 @@ int main(void)
         ONCE(test_the_next_takes_the_place_of_one_that_failed_under_its_receipt),
         ONCE(test_what_a_dead_front_claimed_is_free_and_what_others_claimed_is_not),
         ONCE(test_the_same_after_the_window_is_another),
+        ONCE(test_what_is_too_old_to_be_repeated_is_wiped),
         ONCE(test_a_clock_that_is_set_back_does_not_keep_it_for_ever),
         ONCE(test_a_key_with_other_content_is_refused_unless_nothing_was_stored),
         ONCE(test_when_there_are_too_many_the_oldest_goes_and_never_a_claim),

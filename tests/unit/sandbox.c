@@ -118,6 +118,31 @@ static int list_queue(void)
 }
 #endif
 
+static int write_committed(void)
+{
+    return result(openat(queue_fd, "committed", O_WRONLY));
+}
+
+static int cut_committed(void)
+{
+    return result(openat(queue_fd, "committed", O_WRONLY | O_TRUNC));
+}
+
+static int write_beside_committed(void)
+{
+    return result(openat(queue_fd, "committed.state", O_WRONLY | O_CREAT | O_EXCL, 0600));
+}
+
+static int take_committed_back(void)
+{
+    return result(renameat(queue_fd, "committed", tmp_fd, "committed"));
+}
+
+static int shut_the_door(void)
+{
+    return result(shutdown(listener, SHUT_RDWR));
+}
+
 static int read_key(void)
 {
     return open_path("key.pem", O_RDONLY);
@@ -276,7 +301,7 @@ static void narrow(enum sandbox_role role)
     path_of(tmp, "tmp");
     path_of(queue, "queue");
     path_of(mailbox, "mailbox");
-    const struct sandbox_path front[] = {{tmp, ALLOW_DROP}, {queue, ALLOW_DROP}};
+    const struct sandbox_path front[] = {{tmp, ALLOW_DROP}, {queue, ALLOW_MOVE}};
     const struct sandbox_path courier[] = {
         {tmp, ALLOW_READ | ALLOW_DROP}, {queue, ALLOW_READ | ALLOW_DROP}, {mailbox, ALLOW_READ | ALLOW_DROP}};
     const struct sandbox_path *paths = role == SANDBOX_FRONT     ? front
@@ -330,6 +355,21 @@ static void test_the_front_cannot_read_what_visitors_sent_before(void **state)
     refused(SANDBOX_FRONT, list_queue);
 }
 #endif
+
+static void test_the_front_cannot_change_what_visitors_sent_before(void **state)
+{
+    (void)state;
+    refused(SANDBOX_FRONT, write_committed);
+    refused(SANDBOX_FRONT, cut_committed);
+    refused(SANDBOX_FRONT, write_beside_committed);
+    assert_int_equal(outcome(SANDBOX_FRONT, take_committed_back), EXDEV); /* it would gain rights there */
+}
+
+static void test_the_front_cannot_shut_the_door_that_all_share(void **state)
+{
+    (void)state;
+    assert_int_equal(outcome(SANDBOX_FRONT, shut_the_door), EPERM);
+}
 
 static void test_the_front_cannot_reach_a_key_or_any_other_file(void **state)
 {
@@ -423,6 +463,8 @@ int main(void)
 #ifndef SANDBOX_SANITIZE
         cmocka_unit_test(test_the_front_cannot_read_what_visitors_sent_before),
 #endif
+        cmocka_unit_test(test_the_front_cannot_change_what_visitors_sent_before),
+        cmocka_unit_test(test_the_front_cannot_shut_the_door_that_all_share),
         cmocka_unit_test(test_the_front_cannot_reach_a_key_or_any_other_file),
         cmocka_unit_test(test_the_front_cannot_connect_to_anything),
         cmocka_unit_test(test_the_front_can_commit_a_message),

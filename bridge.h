@@ -50,6 +50,35 @@ enum {
     SIGNER_PROBE_WAIT = 20,   /* milliseconds, and waited for so long */
 };
 
+/* ---- text.c: short texts, and ASCII whatever the locale (pure) -------------------------------- */
+
+struct span { /* bytes that somebody else owns */
+    const char *at;
+    size_t len;
+};
+
+#define TEXT_BLANKS " \t"     /* RFC 9110 §5.6.3, RFC 5234 WSP */
+#define TEXT_SPACES " \t\r\n" /* RFC 8259 §2, and what people leave around what they type */
+
+char text_lower(char c);
+bool text_digit(char c);
+bool text_letter(char c);
+bool text_alnum(char c);
+/* The NUL is in no set. */
+bool text_one_of(char c, const char *set);
+/* Length of the token (RFC 9110 §5.6.2) at text. */
+size_t text_token(const char *text, size_t len);
+/* Are these bytes this word, but for the case of ASCII letters? */
+bool text_same(const char *text, size_t len, const char *word);
+/* Less what is of the set around it. */
+struct span text_trim(struct span s, const char *set);
+/* A decimal number of 1 to 19 digits and nothing else. */
+bool text_number(const char *text, size_t len, uint64_t *out);
+/* A copy of at most size-1 bytes and a NUL; false, and an empty string, if it does not fit. */
+bool text_copy(char *out, size_t size, const char *text);
+/* snprintf that says whether everything fitted; on false out is cut but terminated. */
+bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
+
 /* ---- buf.c: bytes with a length, a ceiling and a sticky failure ---------------------------------
  *
  * Write a sequence, check once: after the ceiling or the memory ran out
@@ -84,18 +113,6 @@ void *buf_room(struct buf *b, size_t len);
 const char *buf_text(struct buf *b);
 /* Same bytes? */
 bool buf_equal(const struct buf *b, const char *text);
-/* A copy of at most size-1 bytes and a NUL; false, and an empty string, if it does not fit. */
-bool text_copy(char *out, size_t size, const char *text);
-/* snprintf that says whether everything fitted; on false out is cut but terminated. */
-bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
-/* A decimal number of 1 to 19 digits and nothing else. */
-bool text_number(const char *text, size_t len, uint64_t *out);
-
-struct span { /* bytes that somebody else owns */
-    const char *at;
-    size_t len;
-};
-
 /* Bytes that go somewhere: a file, a buffer, an encoder before another sink.
  * put returns false when the destination failed; then the writer stops. */
 struct sink {
@@ -285,10 +302,6 @@ bool form_put(struct form *f, struct buf *b, const void *bytes, size_t len);
 /* The first error stays. why is static. Returns false. */
 bool form_fail(struct form *f, enum form_error error, const char *why);
 
-/* Length of the token (RFC 9110 §5.6.2) at text. */
-size_t form_token(const char *text, size_t len);
-/* Are these bytes this word, but for the case of ASCII letters? */
-bool form_same(const char *text, size_t len, const char *word);
 enum { FORM_TYPE_MAX = 255, FORM_LABEL_MAX = 64 }; /* RFC 6838 §4.2; known labels are shorter */
 enum form_param { PARAM_END, PARAM_READ, PARAM_MALFORMED };
 /* Reads one "; name=value" (RFC 9110 §5.6.6) at *at and moves on. name points into the text; the value is
@@ -1097,8 +1110,6 @@ enum field_type fieldtype_named(const char *name);
 const char *fieldtype_name(enum field_type type);
 /* Has it a first and a last: numbers, dates and times. */
 bool fieldtype_ordered(enum field_type type);
-/* Less the blanks and line ends around it. */
-struct span fieldtype_trim(struct span text);
 /* Is text, but for blanks around it, one of its type? Any text is for those types that do not say. A number is
  * "-12.5" or "12,5", a date "2026-11-30" or "30.11.2026", a time "14:30" or "14:30:59". */
 bool fieldtype_ok(enum field_type type, struct span text);

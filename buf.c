@@ -145,44 +145,6 @@ bool buf_equal(const struct buf *b, const char *text)
     return b->len == len && (len == 0 || memcmp(b->data, text, len) == 0);
 }
 
-bool text_copy(char *out, size_t size, const char *text)
-{
-    size_t len = strlen(text);
-    if (len >= size) {
-        if (size > 0) {
-            out[0] = '\0';
-        }
-        return false;
-    }
-    memcpy(out, text, len + 1);
-    return true;
-}
-
-bool text_fmt(char *out, size_t size, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(out, size, fmt, args);
-    va_end(args);
-    return n >= 0 && (size_t)n < size;
-}
-
-bool text_number(const char *text, size_t len, uint64_t *out)
-{
-    if (len == 0 || len > 19) { /* 19 digits cannot overflow 64 bits */
-        return false;
-    }
-    uint64_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9') {
-            return false;
-        }
-        n = n * 10 + (uint64_t)(text[i] - '0');
-    }
-    *out = n;
-    return true;
-}
-
 static bool put_buf(struct sink *s, const void *bytes, size_t len)
 {
     struct buf *b = ((struct buf_sink *)s)->buf;

@@ -146,8 +146,8 @@ static void check_accept(struct confread *r, const struct confread_section *s, c
         const char *slash = strchr(text, '/');
         bool extension = text[0] == '.' && text[1] != '\0' && slash == NULL;
         bool type = slash != NULL && slash != text && slash[1] != '\0' &&
-                    form_token(text, strlen(text)) == (size_t)(slash - text) &&
-                    form_token(slash + 1, strlen(slash + 1)) == strlen(slash + 1);
+                    text_token(text, strlen(text)) == (size_t)(slash - text) &&
+                    text_token(slash + 1, strlen(slash + 1)) == strlen(slash + 1);
         if (!extension && !type) {
             confread_mistake(
                 r, line_of(s, "accept"),

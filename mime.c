@@ -122,20 +122,6 @@ size_t mime_placeholder(const char *at, struct placeholder *p)
     return len + 2;
 }
 
-/* Less the blanks around it. */
-static struct span trim(struct span text)
-{
-    while (text.len > 0 && strchr(" \t\r\n", text.at[0]) != NULL && text.at[0] != '\0') {
-        text.at++;
-        text.len--;
-    }
-    while (text.len > 0 && strchr(" \t\r\n", text.at[text.len - 1]) != NULL &&
-           text.at[text.len - 1] != '\0') {
-        text.len--;
-    }
-    return text;
-}
-
 static struct span value_of(const struct message *m, const char *name)
 {
     if (strcmp(name, "ref") == 0) {
@@ -150,7 +136,7 @@ static struct span value_of(const struct message *m, const char *name)
 
 static bool put_value(const struct message *m, const struct placeholder *p, struct sink *out)
 {
-    struct span value = trim(value_of(m, p->name));
+    struct span value = text_trim(value_of(m, p->name), TEXT_SPACES);
     if (value.len == 0) {
         value = p->fallback;
     }

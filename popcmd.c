@@ -3,7 +3,6 @@
 #include "bridge.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum argument { ARG_NONE, ARG_TEXT, ARG_NUMBER, ARG_MAYBE_NUMBER, ARG_TOP, ARG_PLAIN };
 
@@ -64,7 +63,7 @@ static bool read_plain(struct popcmd *c, const char *at, const char *end)
 {
     size_t len;
     const char *word = next_word(&at, end, &len);
-    if (len != 5 || strncasecmp(word, "PLAIN", len) != 0) {
+    if (!text_same(word, len, "PLAIN")) {
         return fail(c, "AUTH takes a mechanism, and PLAIN is the only one: AUTH PLAIN");
     }
     if (at != end) {
@@ -108,7 +107,7 @@ bool popcmd_parse(struct popcmd *c, const char *line, size_t len)
     size_t word_len;
     const char *word = next_word(&at, end, &word_len);
     for (size_t i = 0; i < COUNT(verbs); i++) {
-        if (word_len != strlen(verbs[i].name) || strncasecmp(word, verbs[i].name, word_len) != 0) {
+        if (!text_same(word, word_len, verbs[i].name)) {
             continue;
         }
         c->verb = verbs[i].verb;

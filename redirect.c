@@ -70,7 +70,7 @@ static bool write_rest(const char *at, const char *end, struct buf *out)
 static size_t find_any(const char *at, const char *end, const char *bytes)
 {
     const char *c = at;
-    while (c < end && (*c == '\0' || strchr(bytes, *c) == NULL)) {
+    while (c < end && !text_one_of(*c, bytes)) {
         c++;
     }
     return (size_t)(c - at);
@@ -100,13 +100,8 @@ static bool begins(const char *at, const char *end, const char *with)
 
 bool redirect_read(const char *text, size_t len, const char *site, struct buf *out)
 {
-    const char *at = text, *end = text + len;
-    while (at < end && *at == ' ') {
-        at++;
-    }
-    while (end > at && end[-1] == ' ') {
-        end--;
-    }
+    struct span trimmed = text_trim((struct span){text, len}, " ");
+    const char *at = trimmed.at, *end = at + trimmed.len;
     if (at == end || end - at > REDIRECT_MAX) {
         return false;
     }

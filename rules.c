@@ -206,7 +206,7 @@ static bool is_named(const struct field *f, const char *name, size_t len)
 
 static bool is_filled(const struct field *f)
 {
-    return f->file ? f->value.len > 0 : fieldtype_trim(span_of(&f->value)).len > 0;
+    return f->file ? f->value.len > 0 : text_trim(span_of(&f->value), TEXT_SPACES).len > 0;
 }
 
 bool rules_filled(struct form *f, const char *name)
@@ -230,7 +230,7 @@ static void check_pattern(const struct checking *j, const struct rule *rule)
     bool fits = true;
     for (size_t i = 0; i < form_count(j->typed) && fits; i++) {
         const struct field *f = form_field(j->typed, i);
-        struct span value = fieldtype_trim(span_of(&f->value));
+        struct span value = text_trim(span_of(&f->value), TEXT_SPACES);
         if (is_named(f, rule->name, len) && !f->file && value.len > 0) {
             total += characters(value);
             fits = p != NULL && total <= PATTERN_VALUE_MAX && pattern_fits(p, value);
@@ -289,7 +289,8 @@ static void check_rule(const struct checking *j, const struct rule *rule)
         filled = true;
         files += f->file ? 1 : 0;
         text = text || !f->file;
-        if (f->file ? !check_file(j, rule, f) : !check_text(j, rule, fieldtype_trim(span_of(&f->value)))) {
+        if (f->file ? !check_file(j, rule, f)
+                    : !check_text(j, rule, text_trim(span_of(&f->value), TEXT_SPACES))) {
             return;
         }
     }
@@ -330,7 +331,7 @@ bool rules_dress(const struct form_conf *f, struct form *typed)
     for (size_t i = 0; i < form_count(typed); i++) {
         struct field *field = form_field(typed, i);
         const struct rule *rule = conf_rule(f, span_of(&field->name));
-        bool blank = !field->file && fieldtype_trim(span_of(&field->value)).len == 0;
+        bool blank = !field->file && text_trim(span_of(&field->value), TEXT_SPACES).len == 0;
         field->label = rule != NULL ? rule->label : NULL;
         field->hidden = field->hidden || is_one_of(field, f->leave_out, f->leave_out_count) ||
                         (blank && !f->blank_fields);

@@ -78,12 +78,7 @@ void spam_hide(const struct form_conf *f, struct form *fields)
 
 static bool is_blank(const struct buf *b)
 {
-    for (size_t i = 0; i < b->len; i++) {
-        if (b->data[i] != ' ' && b->data[i] != '\t' && b->data[i] != '\r' && b->data[i] != '\n') {
-            return false;
-        }
-    }
-    return true;
+    return text_trim((struct span){(const char *)b->data, b->len}, TEXT_SPACES).len == 0;
 }
 
 static void judge_traps(struct spam_verdict *v, const struct form_conf *f, struct form *fields)

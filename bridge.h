@@ -70,6 +70,8 @@ bool text_one_of(char c, const char *set);
 size_t text_token(const char *text, size_t len);
 /* Are these bytes this word, but for the case of ASCII letters? */
 bool text_same(const char *text, size_t len, const char *word);
+/* All of it but its NUL; NULL is empty. */
+struct span text_span(const char *text);
 /* Less what is of the set around it. */
 struct span text_trim(struct span s, const char *set);
 /* A decimal number of 1 to 19 digits and nothing else. */
@@ -113,6 +115,9 @@ void *buf_room(struct buf *b, size_t len);
 const char *buf_text(struct buf *b);
 /* Same bytes? */
 bool buf_equal(const struct buf *b, const char *text);
+/* What it holds now. */
+struct span buf_span(const struct buf *b);
+
 /* Bytes that go somewhere: a file, a buffer, an encoder before another sink.
  * put returns false when the destination failed; then the writer stops. */
 struct sink {

@@ -145,6 +145,11 @@ bool buf_equal(const struct buf *b, const char *text)
     return b->len == len && (len == 0 || memcmp(b->data, text, len) == 0);
 }
 
+struct span buf_span(const struct buf *b)
+{
+    return (struct span){(const char *)b->data, b->len};
+}
+
 static bool put_buf(struct sink *s, const void *bytes, size_t len)
 {
     struct buf *b = ((struct buf_sink *)s)->buf;

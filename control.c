@@ -274,7 +274,7 @@ static const struct name *find_name(const struct field *f, unsigned spoken)
 
 static struct span trimmed(const struct buf *b)
 {
-    return text_trim((struct span){(const char *)b->data, b->len}, TEXT_SPACES);
+    return text_trim(buf_span(b), TEXT_SPACES);
 }
 
 /* Tectite's names may have a label behind them ("email:Your address") or be conditions ("phone|email"), which are

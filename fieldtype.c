@@ -288,6 +288,6 @@ bool fieldtype_limit(enum field_type type, const char *text, int64_t now, char o
         struct date d = date_utc(time > 0 ? time : 0);
         return text_fmt(out, FIELD_LIMIT_SIZE, "%04" PRId64 "-%02d-%02d", d.year, d.month + 1, d.day);
     }
-    return fieldtype_ordered(type) && fieldtype_ok(type, (struct span){text, strlen(text)}) &&
+    return fieldtype_ordered(type) && fieldtype_ok(type, text_span(text)) &&
            text_copy(out, FIELD_LIMIT_SIZE, text);
 }

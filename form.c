@@ -214,8 +214,7 @@ bool form_order(struct form *f, char *const *names, size_t count)
 
 struct span form_label(const struct field *field)
 {
-    return field->label != NULL ? (struct span){field->label, strlen(field->label)}
-                                : (struct span){(const char *)field->name.data, field->name.len};
+    return field->label != NULL ? text_span(field->label) : buf_span(&field->name);
 }
 
 size_t form_memory(const struct form *f)

@@ -138,7 +138,7 @@ void frame_back(struct buf *out, const struct page_style *s)
 {
     const char *origin = s->form->origins[0], *host = strstr(origin, "://");
     host = host == NULL ? origin : host + 3;
-    html_sentence(out, words(s->language, W_BACK), (struct span){host, strlen(host)});
+    html_sentence(out, words(s->language, W_BACK), text_span(host));
 }
 
 void frame_way_back(struct buf *out, const struct page_style *s)

@@ -125,13 +125,13 @@ size_t mime_placeholder(const char *at, struct placeholder *p)
 static struct span value_of(const struct message *m, const char *name)
 {
     if (strcmp(name, "ref") == 0) {
-        return (struct span){m->ref, strlen(m->ref)};
+        return text_span(m->ref);
     }
     if (strcmp(name, "form") == 0) {
-        return (struct span){m->form, strlen(m->form)};
+        return text_span(m->form);
     }
     const struct field *f = form_find(m->fields, name);
-    return f == NULL ? (struct span){NULL, 0} : (struct span){(const char *)f->value.data, f->value.len};
+    return f == NULL ? (struct span){NULL, 0} : buf_span(&f->value);
 }
 
 static bool put_value(const struct message *m, const struct placeholder *p, struct sink *out)

@@ -78,7 +78,7 @@ void spam_hide(const struct form_conf *f, struct form *fields)
 
 static bool is_blank(const struct buf *b)
 {
-    return text_trim((struct span){(const char *)b->data, b->len}, TEXT_SPACES).len == 0;
+    return text_trim(buf_span(b), TEXT_SPACES).len == 0;
 }
 
 static void judge_traps(struct spam_verdict *v, const struct form_conf *f, struct form *fields)

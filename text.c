@@ -55,6 +55,11 @@ bool text_same(const char *text, size_t len, const char *word)
     return word[len] == '\0';
 }
 
+struct span text_span(const char *text)
+{
+    return (struct span){text, text != NULL ? strlen(text) : 0};
+}
+
 struct span text_trim(struct span s, const char *set)
 {
     while (s.len > 0 && text_one_of(s.at[0], set)) {

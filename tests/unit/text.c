@@ -105,7 +105,8 @@ static void what_is_around_is_taken_away(void **state)
     expect_trimmed(" a ", 1, "");
     assert_int_equal(text_trim((struct span){" \0 ", 3}, TEXT_SPACES).len, 1);
     assert_int_equal(text_trim((struct span){"\nb\n", 3}, TEXT_BLANKS).len, 3);
-    assert_int_equal(text_trim((struct span){NULL, 0}, TEXT_BLANKS).len, 0);
+    assert_int_equal(text_trim(text_span(NULL), TEXT_BLANKS).len, 0);
+    assert_int_equal(text_span("ab").len, 2);
 }
 
 static void a_number_is_digits_and_nothing_else(void **state)

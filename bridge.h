@@ -131,6 +131,19 @@ void buf_sink(struct buf_sink *s, struct buf *b);
 /* Appends a file. false: errno says why, EFBIG if it is more than b takes. */
 bool buf_read_file(const char *path, struct buf *b);
 
+/* ---- base64.c: bytes as letters, in one run, also for passwords (pure) ---------------------------
+ *
+ * RFC 4648. The last two of the 64 letters make the difference between its §4 and its §5. */
+
+#define BASE64     "+/"
+#define BASE64_URL "-_"
+
+/* Padded. */
+void base64_put(struct buf *out, const void *bytes, size_t len, const char *last);
+/* Appends what text says. false: there is no room, or it is not whole groups, padded only at the end and without a bit
+ * left over (§3); then out has what was before that. */
+bool base64_get(struct buf *out, const char *text, size_t len, const char *last);
+
 /* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
  *
  * Text is reduced to printable ASCII here, whatever the caller passes. Field

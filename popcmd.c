@@ -141,44 +141,6 @@ bool popcmd_password(struct popcmd_login *l, const char *text, size_t len)
     return true;
 }
 
-/* The value of a letter of base64 (RFC 4648 §4), 64 for any other byte; no look-up in a table, whose place in the
- * cache could tell of a password. */
-static unsigned base64_value(unsigned char c)
-{
-    unsigned value = 64;
-    value = c >= 'A' && c <= 'Z' ? 0u + c - 'A' : value;
-    value = c >= 'a' && c <= 'z' ? 26u + c - 'a' : value;
-    value = c >= '0' && c <= '9' ? 52u + c - '0' : value;
-    value = c == '+' ? 62 : value;
-    return c == '/' ? 63 : value;
-}
-
-/* Whole groups only, padding only at the end, no bit left over (RFC 4648 §3). out has room for len * 3 / 4 bytes. */
-static bool base64_decode(const char *text, size_t len, unsigned char *out, size_t *out_len)
-{
-    size_t letters = len;
-    while (letters > 0 && len - letters < 2 && text[letters - 1] == '=') {
-        letters--;
-    }
-    uint32_t bits = 0;
-    unsigned held = 0;
-    *out_len = 0;
-    for (size_t i = 0; i < letters; i++) {
-        unsigned value = base64_value((unsigned char)text[i]);
-        if (value > 63) {
-            return false;
-        }
-        bits = bits << 6 | value;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            out[(*out_len)++] = (unsigned char)(bits >> held);
-            bits &= (1u << held) - 1;
-        }
-    }
-    return len % 4 == 0 && bits == 0;
-}
-
 /* message = [authzid] NUL authcid NUL passwd */
 static bool split_plain(struct popcmd_login *l, const char *message, size_t len)
 {
@@ -203,10 +165,11 @@ static bool split_plain(struct popcmd_login *l, const char *message, size_t len)
 
 bool popcmd_plain(struct popcmd_login *l, const char *text, size_t len)
 {
-    unsigned char message[POPCMD_CONTINUATION_MAX];
-    size_t message_len;
-    bool ok = len <= sizeof message && base64_decode(text, len, message, &message_len) &&
-              split_plain(l, (const char *)message, message_len);
-    explicit_bzero(message, sizeof message);
+    char memory[POPCMD_CONTINUATION_MAX];
+    struct buf message;
+    buf_borrow(&message, memory, sizeof memory);
+    bool ok = len <= sizeof memory && base64_get(&message, text, len, BASE64) &&
+              split_plain(l, memory, message.len);
+    explicit_bzero(memory, sizeof memory);
     return ok;
 }

@@ -330,25 +330,14 @@ static bool pin_from_hex(const char *text, unsigned char pin[32])
     return true;
 }
 
-/* 43 digits of 6 bits are 32 bytes and two bits that must be zero (RFC 4648 §3.5). */
+/* With or without its padding. */
 static bool pin_from_base64(const char *text, unsigned char pin[32])
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (size_t i = 0, out = 0; i < 43; i++) {
-        const char *digit = strchr(digits, text[i]);
-        if (digit == NULL) {
-            return false;
-        }
-        bits = (bits << 6) | (uint32_t)(digit - digits);
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            pin[out++] = (unsigned char)(bits >> have);
-        }
-    }
-    return (bits & 3) == 0;
+    char padded[44 + 1];
+    struct buf out;
+    buf_borrow(&out, pin, 32);
+    return text_fmt(padded, sizeof padded, "%.43s=", text) && base64_get(&out, padded, 44, BASE64) &&
+           out.len == 32;
 }
 
 bool value_pin(const char *text, unsigned char pin[32])

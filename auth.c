@@ -7,46 +7,8 @@
 enum {
     ITERATIONS_MIN = 4096,    /* RFC 7677 §4 */
     ITERATIONS_MAX = 1000000, /* about a second of work; more is a host that wastes our time */
-    HASH = 32,                /* of SHA-256 */
+    HASH = br_sha256_SIZE,
 };
-
-static void hmac(const void *key, size_t key_len, const void *text, size_t len, unsigned char out[HASH])
-{
-    br_hmac_key_context keyed;
-    br_hmac_context h;
-    br_hmac_key_init(&keyed, &br_sha256_vtable, key, key_len);
-    br_hmac_init(&h, &keyed, 0);
-    br_hmac_update(&h, text, len);
-    br_hmac_out(&h, out);
-    explicit_bzero(&keyed, sizeof keyed);
-    explicit_bzero(&h, sizeof h);
-}
-
-/* Hi() of RFC 5802 §2.2: PBKDF2 of one block. */
-static void salted_password(const char *password, const struct buf *salt, uint64_t iterations,
-                            unsigned char out[HASH])
-{
-    br_hmac_key_context keyed;
-    br_hmac_context h;
-    unsigned char u[HASH];
-    br_hmac_key_init(&keyed, &br_sha256_vtable, password, strlen(password));
-    br_hmac_init(&h, &keyed, 0);
-    br_hmac_update(&h, salt->data, salt->len);
-    br_hmac_update(&h, "\0\0\0\1", 4);
-    br_hmac_out(&h, u);
-    memcpy(out, u, HASH);
-    for (uint64_t i = 1; i < iterations; i++) {
-        br_hmac_init(&h, &keyed, 0);
-        br_hmac_update(&h, u, HASH);
-        br_hmac_out(&h, u);
-        for (size_t k = 0; k < HASH; k++) {
-            out[k] ^= u[k];
-        }
-    }
-    explicit_bzero(&keyed, sizeof keyed);
-    explicit_bzero(&h, sizeof h);
-    explicit_bzero(u, sizeof u);
-}
 
 static bool scram_first(struct auth *a, struct buf *out)
 {
@@ -86,22 +48,18 @@ static bool attribute(const char **text, size_t *left, char name, const char **v
 static void scram_keys(struct auth *a, const struct buf *salt, uint64_t iterations, unsigned char proof[HASH])
 {
     unsigned char salted[HASH], key[HASH], stored[HASH];
-    salted_password(a->password, salt, iterations, salted);
-    hmac(salted, HASH, "Client Key", 10, key);
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, key, HASH);
-    br_sha256_out(&sha, stored);
-    hmac(stored, HASH, a->transcript.data, a->transcript.len, proof);
+    hash_pbkdf2(a->password, salt->data, salt->len, iterations, salted);
+    hash_hmac(salted, HASH, "Client Key", 10, key);
+    hash_digest(key, HASH, stored);
+    hash_hmac(stored, HASH, a->transcript.data, a->transcript.len, proof);
     for (size_t i = 0; i < HASH; i++) {
         proof[i] ^= key[i];
     }
-    hmac(salted, HASH, "Server Key", 10, key);
-    hmac(key, HASH, a->transcript.data, a->transcript.len, a->signature);
+    hash_hmac(salted, HASH, "Server Key", 10, key);
+    hash_hmac(key, HASH, a->transcript.data, a->transcript.len, a->signature);
     explicit_bzero(salted, sizeof salted);
     explicit_bzero(key, sizeof key);
     explicit_bzero(stored, sizeof stored);
-    explicit_bzero(&sha, sizeof sha);
 }
 
 static bool scram_final(struct auth *a, const struct buf *challenge, struct buf *out)

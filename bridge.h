@@ -806,6 +806,14 @@ bool pem_without(const struct pem *p, const char *wanted);
 /* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
  * br_hash_compat_context; the functions named br_sha256_ are not for it. */
 extern const br_hash_class hash_sha256;
+/* This and the next two wipe what they needed on the way. */
+void hash_digest(const void *bytes, size_t len, unsigned char digest[br_sha256_SIZE]);
+/* RFC 2104 */
+void hash_hmac(const void *key, size_t key_len, const void *bytes, size_t len,
+               unsigned char digest[br_sha256_SIZE]);
+/* PBKDF2 with HMAC-SHA-256, of one block (RFC 8018 §5.2); what RFC 5802 §2.2 calls Hi(). */
+void hash_pbkdf2(const char *password, const void *salt, size_t salt_len, uint64_t rounds,
+                 unsigned char key[br_sha256_SIZE]);
 /* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
 void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
                      size_t seed_count, const br_tls_prf_seed_chunk *seed);

@@ -85,10 +85,7 @@ const char *frame_style(size_t *len)
 void frame_hash(struct buf *out, const void *bytes, size_t len)
 {
     unsigned char hash[br_sha256_SIZE];
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, bytes, len);
-    br_sha256_out(&sha, hash);
+    hash_digest(bytes, len, hash);
     buf_str(out, "'sha256-");
     base64_put(out, hash, sizeof hash, BASE64);
     buf_str(out, "'");

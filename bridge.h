@@ -64,6 +64,8 @@ char text_lower(char c);
 bool text_digit(char c);
 bool text_letter(char c);
 bool text_alnum(char c);
+/* The value of a hexadecimal digit; -1: it is none. */
+int text_hex(char c);
 /* The NUL is in no set. */
 bool text_one_of(char c, const char *set);
 /* Length of the token (RFC 9110 §5.6.2) at text. */
@@ -109,6 +111,8 @@ void buf_put(struct buf *b, const void *bytes, size_t len);
 void buf_byte(struct buf *b, unsigned char byte);
 void buf_str(struct buf *b, const char *text);
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
+/* Two small hexadecimal digits for each byte. */
+void buf_hex(struct buf *b, const void *bytes, size_t len);
 /* Room for len more bytes at the returned place, or NULL (and failed). The caller adds to b->len. */
 void *buf_room(struct buf *b, size_t len);
 /* The content with a NUL behind it that len does not count, or NULL if failed. */

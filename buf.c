@@ -129,6 +129,16 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
     b->len += (size_t)need;
 }
 
+void buf_hex(struct buf *b, const void *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < len; i++) {
+        buf_byte(b, (unsigned char)digits[at[i] >> 4]);
+        buf_byte(b, (unsigned char)digits[at[i] & 15]);
+    }
+}
+
 const char *buf_text(struct buf *b)
 {
     char *room = buf_room(b, 1);

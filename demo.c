@@ -204,11 +204,6 @@ static void greet(const struct demo *d, const struct conf *c)
     fflush(stdout);
 }
 
-static int hex(int c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The text part, decoded from quoted-printable (RFC 2045 §6.7) as mime.c wrote it: every line indented. */
 static void show_text(const char *text)
 {
@@ -225,8 +220,8 @@ static void show_text(const char *text)
         line_start = *at == '\n';
         if (*at == '=' && at[1] == '\n') {
             at++;
-        } else if (*at == '=' && hex(at[1]) >= 0 && hex(at[2]) >= 0) {
-            putchar(hex(at[1]) * 16 + hex(at[2]));
+        } else if (*at == '=' && text_hex(at[1]) >= 0 && text_hex(at[2]) >= 0) {
+            putchar(text_hex(at[1]) * 16 + text_hex(at[2]));
             at += 2;
         } else {
             putchar(*at);

@@ -208,15 +208,11 @@ static bool unit_end(struct json *j, struct form *f)
 
 static bool hex(struct json *j, struct form *f, char c)
 {
-    uint32_t digit;
-    if (text_digit(c)) {
-        digit = (uint32_t)(c - '0');
-    } else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) {
-        digit = (uint32_t)((c | 0x20) - 'a' + 10);
-    } else {
+    int digit = text_hex(c);
+    if (digit < 0) {
         return malformed(f, "The JSON has a \\u that is not followed by four hexadecimal digits.");
     }
-    j->unit = j->unit << 4 | digit;
+    j->unit = j->unit << 4 | (uint32_t)digit;
     return --j->hex > 0 || unit_end(j, f);
 }
 

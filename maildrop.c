@@ -406,9 +406,7 @@ void maildrop_uidl(const struct maildrop *d, size_t i, struct buf *out)
     }
     unsigned char digest[br_sha256_SIZE];
     hash_digest(name, len, digest);
-    for (size_t k = 0; k < sizeof digest; k++) {
-        buf_fmt(out, "%02x", digest[k]);
-    }
+    buf_hex(out, digest, sizeof digest);
 }
 
 /* ---- QUIT ------------------------------------------------------------------------------------ */

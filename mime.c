@@ -456,14 +456,11 @@ static bool put_upload(const struct field *f, struct buf *head, struct sink *out
  * tells two boundaries of a message apart, such that neither begins with the other. */
 static void make_boundary(char boundary[BOUNDARY_SIZE], const char *mark, const unsigned char seed[16])
 {
-    static const char hex[] = "0123456789abcdef";
-    text_fmt(boundary, BOUNDARY_SIZE, "=_%s", mark);
-    char *end = boundary + strlen(boundary);
-    for (size_t i = 0; i < 16; i++) {
-        *end++ = hex[seed[i] >> 4];
-        *end++ = hex[seed[i] & 15];
-    }
-    *end = '\0';
+    struct buf text;
+    buf_borrow(&text, boundary, BOUNDARY_SIZE);
+    buf_fmt(&text, "=_%s", mark);
+    buf_hex(&text, seed, 16);
+    buf_byte(&text, '\0');
 }
 
 /* RFC 2046 §5.1.4: the same twice, what the owner would rather see last. */

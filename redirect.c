@@ -10,11 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* Does an escape of this byte stand at at? digits: two, the letters of them small. */
 static bool is_escape(const char *at, const char *end, const char *digits)
 {
@@ -54,8 +49,8 @@ static bool write_rest(const char *at, const char *end, struct buf *out)
         if (c < ' ' || c == 0x7F || c == '\\') {
             return false;
         }
-        if (c == '%' && (end - at < 3 || !is_hex(at[1]) || !is_hex(at[2]) || is_escape(at, end, "0d") ||
-                         is_escape(at, end, "0a") || is_escape(at, end, "00"))) {
+        if (c == '%' && (end - at < 3 || text_hex(at[1]) < 0 || text_hex(at[2]) < 0 ||
+                         is_escape(at, end, "0d") || is_escape(at, end, "0a") || is_escape(at, end, "00"))) {
             return false;
         }
         if (c == ' ' || c > '~' || strchr("\"<>^`{|}", c) != NULL) {

@@ -70,9 +70,7 @@ void script_etag(const struct buf *script, char tag[SCRIPT_ETAG_SIZE])
     hash_digest(script->data, script->len, hash);
     buf_borrow(&text, tag, SCRIPT_ETAG_SIZE);
     buf_byte(&text, '"');
-    for (size_t i = 0; i < sizeof hash / 2; i++) {
-        buf_fmt(&text, "%02x", hash[i]);
-    }
+    buf_hex(&text, hash, sizeof hash / 2);
     buf_str(&text, "\"");
     tag[text.len] = '\0';
 }

@@ -26,6 +26,15 @@ bool text_alnum(char c)
     return text_letter(c) || text_digit(c);
 }
 
+int text_hex(char c)
+{
+    if (text_digit(c)) {
+        return c - '0';
+    }
+    char small = text_lower(c);
+    return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
+}
+
 bool text_one_of(char c, const char *set)
 {
     while (*set != '\0' && *set != c) {

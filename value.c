@@ -319,13 +319,12 @@ bool value_template(const char *text)
 
 static bool pin_from_hex(const char *text, unsigned char pin[32])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < 64; i++) {
-        const char *digit = strchr(digits, text_lower(text[i]));
-        if (digit == NULL) {
+    for (size_t i = 0; i < 32; i++) {
+        int high = text_hex(text[2 * i]), low = text_hex(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
             return false;
         }
-        pin[i / 2] = (unsigned char)((pin[i / 2] << 4) | (digit - digits));
+        pin[i] = (unsigned char)(high << 4 | low);
     }
     return true;
 }

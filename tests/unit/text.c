@@ -52,6 +52,33 @@ static void only_capitals_of_ascii_become_small(void **state)
     assert_int_equal(text_lower('\0'), '\0');
 }
 
+static void a_digit_has_its_value_in_either_case(void **state)
+{
+    (void)state;
+    static const char small[] = "0123456789abcdef", capital[] = "0123456789ABCDEF";
+    for (int c = -128; c < 128; c++) {
+        const char *at = c == 0 ? NULL : strchr(small, c);
+        int value = at == NULL ? -1 : (int)(at - small);
+        at = c == 0 ? NULL : strchr(capital, c);
+        value = at == NULL ? value : (int)(at - capital);
+        assert_int_equal(text_hex((char)c), value);
+    }
+}
+
+/* And a buffer writes what is read back. */
+static void bytes_become_digits(void **state)
+{
+    (void)state;
+    char memory[5] = "....";
+    struct buf b;
+    buf_borrow(&b, memory, 4);
+    buf_hex(&b, "\x0f\xa9", 2);
+    assert_true(buf_ok(&b));
+    assert_string_equal(memory, "0fa9");
+    buf_hex(&b, "", 1);
+    assert_false(buf_ok(&b));
+}
+
 static void no_set_holds_the_nul(void **state)
 {
     (void)state;
@@ -144,6 +171,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_those_of_ascii),
         cmocka_unit_test(only_capitals_of_ascii_become_small),
+        cmocka_unit_test(a_digit_has_its_value_in_either_case),
+        cmocka_unit_test(bytes_become_digits),
         cmocka_unit_test(no_set_holds_the_nul),
         cmocka_unit_test(a_token_ends_where_another_byte_stands),
         cmocka_unit_test(a_word_is_the_same_in_any_case),

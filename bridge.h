@@ -132,7 +132,9 @@ struct buf_sink {
     struct buf *buf;
 };
 void buf_sink(struct buf_sink *s, struct buf *b);
-/* Appends a file. false: errno says why, EFBIG if it is more than b takes. */
+/* Appends what there is to its end. false: errno says why, EFBIG if it is more than b takes. */
+bool buf_read(int fd, struct buf *b);
+/* The same of a file. */
 bool buf_read_file(const char *path, struct buf *b);
 
 /* ---- base64.c: bytes as letters, in one run, also for passwords (pure) ---------------------------

@@ -182,13 +182,9 @@ static ssize_t read_some(int fd, void *bytes, size_t len)
     return n;
 }
 
-bool buf_read_file(const char *path, struct buf *out)
+bool buf_read(int fd, struct buf *out)
 {
     unsigned char more = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
     ssize_t n = 1;
     while (n > 0 && out->len < out->max) {
         size_t left = out->max - out->len, len = left < 4096 ? left : 4096;
@@ -201,8 +197,18 @@ bool buf_read_file(const char *path, struct buf *out)
         errno = EFBIG;
         n = -1;
     }
+    return n == 0;
+}
+
+bool buf_read_file(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    bool ok = buf_read(fd, out);
     int error = errno;
     close(fd);
     errno = error;
-    return n == 0;
+    return ok;
 }

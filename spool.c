@@ -593,11 +593,7 @@ bool spool_state_read(int directory, const char *name, struct state *st)
     }
     struct buf b;
     buf_init(&b, STATE_SIZE_MAX);
-    ssize_t n = 0;
-    for (void *room; (room = buf_room(&b, 4096)) != NULL && (n = read(fd, room, 4096)) > 0;) {
-        b.len += (size_t)n;
-    }
-    bool ok = n >= 0 && buf_ok(&b) && state_parse(st, b.data, b.len);
+    bool ok = buf_read(fd, &b) && state_parse(st, b.data, b.len);
     buf_free(&b);
     close(fd);
     return ok;

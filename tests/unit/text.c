@@ -65,20 +65,6 @@ static void a_digit_has_its_value_in_either_case(void **state)
     }
 }
 
-/* And a buffer writes what is read back. */
-static void bytes_become_digits(void **state)
-{
-    (void)state;
-    char memory[5] = "....";
-    struct buf b;
-    buf_borrow(&b, memory, 4);
-    buf_hex(&b, "\x0f\xa9", 2);
-    assert_true(buf_ok(&b));
-    assert_string_equal(memory, "0fa9");
-    buf_hex(&b, "", 1);
-    assert_false(buf_ok(&b));
-}
-
 static void no_set_holds_the_nul(void **state)
 {
     (void)state;
@@ -172,7 +158,6 @@ int main(void)
         cmocka_unit_test(classes_are_those_of_ascii),
         cmocka_unit_test(only_capitals_of_ascii_become_small),
         cmocka_unit_test(a_digit_has_its_value_in_either_case),
-        cmocka_unit_test(bytes_become_digits),
         cmocka_unit_test(no_set_holds_the_nul),
         cmocka_unit_test(a_token_ends_where_another_byte_stands),
         cmocka_unit_test(a_word_is_the_same_in_any_case),

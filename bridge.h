@@ -150,6 +150,12 @@ void base64_put(struct buf *out, const void *bytes, size_t len, const char *last
  * left over (§3); then out has what was before that. */
 bool base64_get(struct buf *out, const char *text, size_t len, const char *last);
 
+/* ---- clock.c: the clock that nobody sets, from some point in the past on ---------------------- */
+
+int64_t clock_ns(void);
+/* Never 0. */
+int64_t clock_ms(void);
+
 /* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
  *
  * Text is reduced to printable ASCII here, whatever the caller passes. Field

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <time.h>
 
 /* ECDHE with an AEAD and nothing else: forward secrecy, and no CBC. AES-128 first: with AES-NI it is the
  * fastest, and nothing gains from the longer key. */
@@ -201,9 +200,7 @@ struct tls_cache {
 
 static uint32_t now_seconds(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint32_t)t.tv_sec + 1; /* never 0 */
+    return (uint32_t)(clock_ms() / 1000) + 1; /* never 0 */
 }
 
 static size_t session_set(const br_ssl_session_parameters *p)

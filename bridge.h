@@ -404,8 +404,6 @@ size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, s
 /* The value of the first field of this name, in lower case, in the head that was given out last, in the one that was
  * refused or in what has come of the next; empty if there is none. Lives as long as that head. */
 struct span gate_field(const struct gate *g, const char *name);
-/* Nothing of a next request has been seen yet. */
-bool gate_idle(const struct gate *g);
 
 /* ---- utf8.c: UTF-8 (RFC 3629) a character at a time (pure) ----------------------------------- */
 
@@ -1758,7 +1756,6 @@ struct spam_verdict {
     unsigned score;
     unsigned points[SPAM_SIGNS]; /* what each sign adds to the score */
     enum spam_class class;       /* that adds most */
-    bool good_token;             /* one that need not be replaced */
     char reasons[640];           /* in words, without visitor data: "no token (1), many links (3)" */
 };
 
@@ -3469,12 +3466,9 @@ enum check_kind {
 };
 
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
- * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (not of the first two kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
- * number of problems. */
-unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
-/* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
- * person, to stdout. false: there are problems. */
+ * are missing. In a child process, which leaves this one as it is. Each finding is a line, "ok: …" (not of the first
+ * two kinds), "made: …", "warning: …" or "problem: …", in the log or, for a person, on stdout; the last sums up
+ * (likewise). false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
 
 /* ---- listen.c: listening sockets ------------------------------------------------------------- */
@@ -3494,7 +3488,7 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     const struct conf *conf;
     unsigned fronts;
     const int *listen_fds, *http_fds, *admin_fds; /* the parent's, in the order of the config */
-    int (*signer)[2]; /* for each client of the signer, see roles_link(): its end, the signer's end */
+    int (*signer)[2]; /* for each client of the signer: its end, the signer's end */
     unsigned signer_count;
     int *const *pickup_fds; /* for each pickup its listening sockets */
     int wake[2];            /* pipe: the courier's end, the fronts' end */
@@ -3508,10 +3502,7 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     unsigned char *token_secret; /* SECRET_SIZE; for the fronts alone: the others wipe their copy */
 };
 
-/* Which socket to the signer is whose: a front's loop and its commit thread have one each. */
-enum roles_client { CLIENT_FRONT, CLIENT_COMMIT, CLIENT_PICKUP, CLIENT_KINDS };
-unsigned roles_link(const struct set *s, enum roles_client kind, unsigned number);
-/* How many there are. */
+/* How many sockets to the signer there are. */
 unsigned roles_links(const struct conf *c, unsigned fronts);
 
 /* Each narrows the calling process, does its work and does not return. number: of the front; slot: in

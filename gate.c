@@ -376,11 +376,6 @@ void gate_free(struct gate *g)
     buf_free(&g->head);
 }
 
-bool gate_idle(const struct gate *g)
-{
-    return g->state == GATE_HEAD && (g->passed || g->head.len == 0);
-}
-
 /* Adds bytes of one line, at most up to its end. */
 static bool collect(struct gate *g, const void *bytes, size_t len)
 {

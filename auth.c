@@ -111,7 +111,7 @@ static bool scram_verify(struct auth *a, const struct buf *challenge)
     size_t left = challenge->len;
     const char *value;
     size_t len;
-    unsigned char memory[HASH], differ = 0;
+    unsigned char memory[HASH];
     struct buf signature;
     buf_borrow(&signature, memory, sizeof memory);
     if (attribute(&text, &left, 'e', &value, &len)) {
@@ -123,10 +123,7 @@ static bool scram_verify(struct auth *a, const struct buf *challenge)
         a->why = "ended SCRAM without a server signature";
         return false;
     }
-    for (size_t i = 0; i < HASH; i++) {
-        differ |= (unsigned char)(memory[i] ^ a->signature[i]);
-    }
-    if (differ != 0) {
+    if (!hash_same(memory, a->signature, HASH)) {
         a->why = "sent a wrong SCRAM server signature: it does not know the password and may be an impostor";
         return false;
     }

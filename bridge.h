@@ -824,6 +824,8 @@ void hash_hmac(const void *key, size_t key_len, const void *bytes, size_t len,
 /* PBKDF2 with HMAC-SHA-256, of one block (RFC 8018 §5.2); what RFC 5802 §2.2 calls Hi(). */
 void hash_pbkdf2(const char *password, const void *salt, size_t salt_len, uint64_t rounds,
                  unsigned char key[br_sha256_SIZE]);
+/* Same bytes? Takes equally long wherever the first difference is. */
+bool hash_same(const void *a, const void *b, size_t len);
 /* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
 void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
                      size_t seed_count, const br_tls_prf_seed_chunk *seed);

@@ -124,6 +124,16 @@ void hash_pbkdf2(const char *password, const void *salt, size_t salt_len, uint64
     explicit_bzero(u, sizeof u);
 }
 
+bool hash_same(const void *a, const void *b, size_t len)
+{
+    const unsigned char *x = a, *y = b;
+    unsigned differ = 0;
+    for (size_t i = 0; i < len; i++) {
+        differ |= (unsigned)(x[i] ^ y[i]);
+    }
+    return differ == 0;
+}
+
 /* RFC 5246 §5; BearSSL's inner.h has it. */
 void br_tls_phash(void *out, size_t len, const br_hash_class *hash, const void *secret, size_t secret_len,
                   const char *label, size_t seed_count, const br_tls_prf_seed_chunk *seed);

@@ -46,16 +46,6 @@ static void make_mac(unsigned char mac[MAC_SIZE], const struct token_key *k, con
     explicit_bzero(&hmac, sizeof hmac);
 }
 
-/* Takes equally long wherever the first difference is. */
-static bool same_mac(const unsigned char *a, const unsigned char *b)
-{
-    unsigned differ = 0;
-    for (size_t i = 0; i < MAC_SIZE; i++) {
-        differ |= (unsigned)(a[i] ^ b[i]);
-    }
-    return differ == 0;
-}
-
 void token_make(char out[TOKEN_LEN + 1], const struct token_key *k, int64_t time,
                 const unsigned char random[TOKEN_RANDOM])
 {
@@ -86,7 +76,7 @@ enum token_verdict token_read(const struct token_key *k, const void *text, size_
         return TOKEN_FORGED;
     }
     make_mac(mac, k, bytes);
-    if (!same_mac(mac, bytes + SIGNED_SIZE)) {
+    if (!hash_same(mac, bytes + SIGNED_SIZE, MAC_SIZE)) {
         return TOKEN_FORGED;
     }
     uint64_t time = 0; /* one that we have written ourselves */

@@ -186,6 +186,22 @@ static void a_password_becomes_a_key(void **state)
     assert_memory_equal(key, many, 32);
 }
 
+static void any_difference_is_one(void **state)
+{
+    (void)state;
+    unsigned char other[100];
+    memcpy(other, bytes, sizeof other);
+    assert_true(hash_same(bytes, other, sizeof other));
+    assert_true(hash_same(bytes, "", 0));
+    for (size_t i = 0; i < sizeof other; i++) {
+        for (unsigned bit = 1; bit < 256; bit <<= 1) {
+            other[i] ^= (unsigned char)bit;
+            assert_false(hash_same(bytes, other, sizeof other));
+            other[i] ^= (unsigned char)bit;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +214,7 @@ int main(void)
         cmocka_unit_test(in_one_go),
         cmocka_unit_test(keyed_in_one_go),
         cmocka_unit_test(a_password_becomes_a_key),
+        cmocka_unit_test(any_difference_is_one),
         cmocka_unit_test(in_the_pseudorandom_function_of_tls),
     };
     return cmocka_run_group_tests_name("hash", tests, setup, NULL);

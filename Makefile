@@ -16,7 +16,7 @@ OBJCOPY ?= objcopy
 
 # Small, and fast where each byte of a submission passes.
 OPTIMIZE = -Os
-FAST = buf encode form frame gate mime multipart urlencoded utf8
+FAST = buf encode form frame gate mime multipart text urlencoded utf8
 
 VERSION := $(shell sed -n 's/^.define FORMBRIDGE_VERSION "\(.*\)"/\1/p' bridge.h)
 

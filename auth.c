@@ -7,96 +7,8 @@
 enum {
     ITERATIONS_MIN = 4096,    /* RFC 7677 §4 */
     ITERATIONS_MAX = 1000000, /* about a second of work; more is a host that wastes our time */
-    HASH = 32,                /* of SHA-256 */
+    HASH = br_sha256_SIZE,
 };
-
-static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static void encode(struct buf *out, const void *bytes, size_t len)
-{
-    const unsigned char *p = bytes;
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t group = (uint32_t)p[i] << 16;
-        group |= n > 1 ? (uint32_t)p[i + 1] << 8 : 0;
-        group |= n > 2 ? (uint32_t)p[i + 2] : 0;
-        for (size_t k = 0; k < 4; k++) {
-            buf_byte(out, k <= n ? (unsigned char)base64[group >> (18 - 6 * k) & 63] : '=');
-        }
-    }
-}
-
-static int base64_value(char c)
-{
-    const char *at = c == '\0' ? NULL : strchr(base64, c);
-    return at == NULL ? -1 : (int)(at - base64);
-}
-
-/* Strict (RFC 4648 §3): whole groups, padding only at the end, unused bits zero. */
-static bool decode(struct buf *out, const char *text, size_t len)
-{
-    if (len % 4 != 0) {
-        return false;
-    }
-    size_t pad = len == 0 || text[len - 1] != '=' ? 0 : text[len - 2] != '=' ? 1 : 2;
-    uint32_t group = 0;
-    for (size_t i = 0; i < len; i++) {
-        int value = i < len - pad ? base64_value(text[i]) : 0;
-        if (value < 0) {
-            return false;
-        }
-        group = group << 6 | (uint32_t)value;
-        if (i % 4 == 3) {
-            size_t n = i == len - 1 ? 3 - pad : 3;
-            unsigned char bytes[3] = {(unsigned char)(group >> 16), (unsigned char)(group >> 8),
-                                      (unsigned char)group};
-            if ((n < 3 && bytes[2] != 0) || (n < 2 && bytes[1] != 0)) {
-                return false;
-            }
-            buf_put(out, bytes, n);
-            group = 0;
-        }
-    }
-    return buf_ok(out);
-}
-
-static void hmac(const void *key, size_t key_len, const void *text, size_t len, unsigned char out[HASH])
-{
-    br_hmac_key_context keyed;
-    br_hmac_context h;
-    br_hmac_key_init(&keyed, &br_sha256_vtable, key, key_len);
-    br_hmac_init(&h, &keyed, 0);
-    br_hmac_update(&h, text, len);
-    br_hmac_out(&h, out);
-    explicit_bzero(&keyed, sizeof keyed);
-    explicit_bzero(&h, sizeof h);
-}
-
-/* Hi() of RFC 5802 §2.2: PBKDF2 of one block. */
-static void salted_password(const char *password, const struct buf *salt, uint64_t iterations,
-                            unsigned char out[HASH])
-{
-    br_hmac_key_context keyed;
-    br_hmac_context h;
-    unsigned char u[HASH];
-    br_hmac_key_init(&keyed, &br_sha256_vtable, password, strlen(password));
-    br_hmac_init(&h, &keyed, 0);
-    br_hmac_update(&h, salt->data, salt->len);
-    br_hmac_update(&h, "\0\0\0\1", 4);
-    br_hmac_out(&h, u);
-    memcpy(out, u, HASH);
-    for (uint64_t i = 1; i < iterations; i++) {
-        br_hmac_init(&h, &keyed, 0);
-        br_hmac_update(&h, u, HASH);
-        br_hmac_out(&h, u);
-        for (size_t k = 0; k < HASH; k++) {
-            out[k] ^= u[k];
-        }
-    }
-    explicit_bzero(&keyed, sizeof keyed);
-    explicit_bzero(&h, sizeof h);
-    explicit_bzero(u, sizeof u);
-}
 
 static bool scram_first(struct auth *a, struct buf *out)
 {
@@ -136,22 +48,18 @@ static bool attribute(const char **text, size_t *left, char name, const char **v
 static void scram_keys(struct auth *a, const struct buf *salt, uint64_t iterations, unsigned char proof[HASH])
 {
     unsigned char salted[HASH], key[HASH], stored[HASH];
-    salted_password(a->password, salt, iterations, salted);
-    hmac(salted, HASH, "Client Key", 10, key);
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, key, HASH);
-    br_sha256_out(&sha, stored);
-    hmac(stored, HASH, a->transcript.data, a->transcript.len, proof);
+    hash_pbkdf2(a->password, salt->data, salt->len, iterations, salted);
+    hash_hmac(salted, HASH, "Client Key", 10, key);
+    hash_digest(key, HASH, stored);
+    hash_hmac(stored, HASH, a->transcript.data, a->transcript.len, proof);
     for (size_t i = 0; i < HASH; i++) {
         proof[i] ^= key[i];
     }
-    hmac(salted, HASH, "Server Key", 10, key);
-    hmac(key, HASH, a->transcript.data, a->transcript.len, a->signature);
+    hash_hmac(salted, HASH, "Server Key", 10, key);
+    hash_hmac(key, HASH, a->transcript.data, a->transcript.len, a->signature);
     explicit_bzero(salted, sizeof salted);
     explicit_bzero(key, sizeof key);
     explicit_bzero(stored, sizeof stored);
-    explicit_bzero(&sha, sizeof sha);
 }
 
 static bool scram_final(struct auth *a, const struct buf *challenge, struct buf *out)
@@ -166,7 +74,7 @@ static bool scram_final(struct auth *a, const struct buf *challenge, struct buf 
     buf_borrow(&salt, memory, sizeof memory);
     if (!attribute(&text, &left, 'r', &nonce, &nonce_len) ||
         !attribute(&text, &left, 's', &salt64, &salt_len) ||
-        !attribute(&text, &left, 'i', &count, &count_len) || !decode(&salt, salt64, salt_len) ||
+        !attribute(&text, &left, 'i', &count, &count_len) || !base64_get(&salt, salt64, salt_len, BASE64) ||
         salt.len == 0 || !text_number(count, count_len, &iterations)) {
         a->why = "sent a SCRAM challenge that is not of RFC 5802";
         return false;
@@ -191,7 +99,7 @@ static bool scram_final(struct auth *a, const struct buf *challenge, struct buf 
     scram_keys(a, &salt, iterations, proof);
     buf_put(out, a->transcript.data + mark, a->transcript.len - mark);
     buf_str(out, ",p=");
-    encode(out, proof, HASH);
+    base64_put(out, proof, HASH, BASE64);
     explicit_bzero(proof, sizeof proof);
     return true;
 }
@@ -203,22 +111,19 @@ static bool scram_verify(struct auth *a, const struct buf *challenge)
     size_t left = challenge->len;
     const char *value;
     size_t len;
-    unsigned char memory[HASH], differ = 0;
+    unsigned char memory[HASH];
     struct buf signature;
     buf_borrow(&signature, memory, sizeof memory);
     if (attribute(&text, &left, 'e', &value, &len)) {
         a->why = "refused the SCRAM proof: the user name or the password is wrong";
         return false;
     }
-    if (!attribute(&text, &left, 'v', &value, &len) || !decode(&signature, value, len) ||
+    if (!attribute(&text, &left, 'v', &value, &len) || !base64_get(&signature, value, len, BASE64) ||
         signature.len != HASH) {
         a->why = "ended SCRAM without a server signature";
         return false;
     }
-    for (size_t i = 0; i < HASH; i++) {
-        differ |= (unsigned char)(memory[i] ^ a->signature[i]);
-    }
-    if (differ != 0) {
+    if (!hash_same(memory, a->signature, HASH)) {
         a->why = "sent a wrong SCRAM server signature: it does not know the password and may be an impostor";
         return false;
     }
@@ -267,7 +172,7 @@ void auth_start(struct auth *a, enum auth_mechanism mechanism, const char *user,
     *a = (struct auth){.mechanism = mechanism, .user = user, .password = password};
     struct buf nonce;
     buf_borrow(&nonce, a->nonce, sizeof a->nonce - 1);
-    encode(&nonce, random, 18);
+    base64_put(&nonce, random, 18, BASE64);
     buf_init(&a->transcript, 8192);
 }
 
@@ -280,11 +185,11 @@ bool auth_step(struct auth *a, const char *challenge, size_t len, struct buf *ou
     a->why = "sent a challenge that is not base64";
     if (a->mechanism == AUTH_LOGIN) { /* its prompts carry nothing, and not every host encodes them */
         ok = step_login(a, &plain);
-    } else if (decode(&in, challenge, len)) {
+    } else if (base64_get(&in, challenge, len, BASE64)) {
         ok = a->mechanism == AUTH_PLAIN ? step_plain(a, &plain) : step_scram(a, &in, &plain);
     }
     if (ok) {
-        encode(out, plain.data, plain.len);
+        base64_put(out, plain.data, plain.len, BASE64);
         ok = buf_ok(&plain) && buf_ok(out);
         a->why = "needs an answer longer than there is memory for";
     }

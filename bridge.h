@@ -51,6 +51,39 @@ enum {
     SIGNER_PROBE_WAIT = 20,   /* milliseconds, and waited for so long */
 };
 
+/* ---- text.c: short texts, and ASCII whatever the locale (pure) -------------------------------- */
+
+struct span { /* bytes that somebody else owns */
+    const char *at;
+    size_t len;
+};
+
+#define TEXT_BLANKS " \t"     /* RFC 9110 §5.6.3, RFC 5234 WSP */
+#define TEXT_SPACES " \t\r\n" /* RFC 8259 §2, and what people leave around what they type */
+
+char text_lower(char c);
+bool text_digit(char c);
+bool text_letter(char c);
+bool text_alnum(char c);
+/* The value of a hexadecimal digit; -1: it is none. */
+int text_hex(char c);
+/* The NUL is in no set. */
+bool text_one_of(char c, const char *set);
+/* Length of the token (RFC 9110 §5.6.2) at text. */
+size_t text_token(const char *text, size_t len);
+/* Are these bytes this word, but for the case of ASCII letters? */
+bool text_same(const char *text, size_t len, const char *word);
+/* All of it but its NUL; NULL is empty. */
+struct span text_span(const char *text);
+/* Less what is of the set around it. */
+struct span text_trim(struct span s, const char *set);
+/* A decimal number of 1 to 19 digits and nothing else. */
+bool text_number(const char *text, size_t len, uint64_t *out);
+/* A copy of at most size-1 bytes and a NUL; false, and an empty string, if it does not fit. */
+bool text_copy(char *out, size_t size, const char *text);
+/* snprintf that says whether everything fitted; on false out is cut but terminated. */
+bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
+
 /* ---- buf.c: bytes with a length, a ceiling and a sticky failure ---------------------------------
  *
  * Write a sequence, check once: after the ceiling or the memory ran out
@@ -79,23 +112,16 @@ void buf_put(struct buf *b, const void *bytes, size_t len);
 void buf_byte(struct buf *b, unsigned char byte);
 void buf_str(struct buf *b, const char *text);
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
+/* Two small hexadecimal digits for each byte. */
+void buf_hex(struct buf *b, const void *bytes, size_t len);
 /* Room for len more bytes at the returned place, or NULL (and failed). The caller adds to b->len. */
 void *buf_room(struct buf *b, size_t len);
 /* The content with a NUL behind it that len does not count, or NULL if failed. */
 const char *buf_text(struct buf *b);
 /* Same bytes? */
 bool buf_equal(const struct buf *b, const char *text);
-/* A copy of at most size-1 bytes and a NUL; false, and an empty string, if it does not fit. */
-bool text_copy(char *out, size_t size, const char *text);
-/* snprintf that says whether everything fitted; on false out is cut but terminated. */
-bool text_fmt(char *out, size_t size, const char *fmt, ...) PRINTF(3, 4);
-/* A decimal number of 1 to 19 digits and nothing else. */
-bool text_number(const char *text, size_t len, uint64_t *out);
-
-struct span { /* bytes that somebody else owns */
-    const char *at;
-    size_t len;
-};
+/* What it holds now. */
+struct span buf_span(const struct buf *b);
 
 /* Bytes that go somewhere: a file, a buffer, an encoder before another sink.
  * put returns false when the destination failed; then the writer stops. */
@@ -107,8 +133,29 @@ struct buf_sink {
     struct buf *buf;
 };
 void buf_sink(struct buf_sink *s, struct buf *b);
-/* Appends a file. false: errno says why, EFBIG if it is more than b takes. */
+/* Appends what there is to its end. false: errno says why, EFBIG if it is more than b takes. */
+bool buf_read(int fd, struct buf *b);
+/* The same of a file. */
 bool buf_read_file(const char *path, struct buf *b);
+
+/* ---- base64.c: bytes as letters, in one run, also for passwords (pure) ---------------------------
+ *
+ * RFC 4648. The last two of the 64 letters make the difference between its §4 and its §5. */
+
+#define BASE64     "+/"
+#define BASE64_URL "-_"
+
+/* Padded. */
+void base64_put(struct buf *out, const void *bytes, size_t len, const char *last);
+/* Appends what text says. false: there is no room, or it is not whole groups, padded only at the end and without a bit
+ * left over (§3); then out has what was before that. */
+bool base64_get(struct buf *out, const char *text, size_t len, const char *last);
+
+/* ---- clock.c: the clock that nobody sets, from some point in the past on ---------------------- */
+
+int64_t clock_ns(void);
+/* Never 0. */
+int64_t clock_ms(void);
 
 /* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
  *
@@ -326,10 +373,6 @@ bool form_put(struct form *f, struct buf *b, const void *bytes, size_t len);
 /* The first error stays. why is static. Returns false. */
 bool form_fail(struct form *f, enum form_error error, const char *why);
 
-/* Length of the token (RFC 9110 §5.6.2) at text. */
-size_t form_token(const char *text, size_t len);
-/* Are these bytes this word, but for the case of ASCII letters? */
-bool form_same(const char *text, size_t len, const char *word);
 enum { FORM_TYPE_MAX = 255, FORM_LABEL_MAX = 64 }; /* RFC 6838 §4.2; known labels are shorter */
 enum form_param { PARAM_END, PARAM_READ, PARAM_MALFORMED };
 /* Reads one "; name=value" (RFC 9110 §5.6.6) at *at and moves on. name points into the text; the value is
@@ -402,8 +445,6 @@ size_t gate_feed(struct gate *g, const void *in, size_t len, const void **out, s
 /* The value of the first field of this name, in lower case, in the head that was given out last, in the one that was
  * refused or in what has come of the next; empty if there is none. Lives as long as that head. */
 struct span gate_field(const struct gate *g, const char *name);
-/* Nothing of a next request has been seen yet. */
-bool gate_idle(const struct gate *g);
 
 /* ---- date.c: points in time as dates (pure) -----------------------------------------------------
  *
@@ -499,6 +540,16 @@ void upload_type(const struct field *f, struct buf *out);
 /* As br_sha256_vtable, from Nettle: with the CPU's own instructions where it has them. A context of it fits into
  * br_hash_compat_context; the functions named br_sha256_ are not for it. */
 extern const br_hash_class hash_sha256;
+/* This and the next two wipe what they needed on the way. */
+void hash_digest(const void *bytes, size_t len, unsigned char digest[br_sha256_SIZE]);
+/* RFC 2104 */
+void hash_hmac(const void *key, size_t key_len, const void *bytes, size_t len,
+               unsigned char digest[br_sha256_SIZE]);
+/* PBKDF2 with HMAC-SHA-256, of one block (RFC 8018 §5.2); what RFC 5802 §2.2 calls Hi(). */
+void hash_pbkdf2(const char *password, const void *salt, size_t salt_len, uint64_t rounds,
+                 unsigned char key[br_sha256_SIZE]);
+/* Same bytes? Takes equally long wherever the first difference is. */
+bool hash_same(const void *a, const void *b, size_t len);
 /* The pseudorandom function of TLS 1.2 over it (RFC 5246 §5), as br_tls12_sha256_prf(). */
 void hash_prf_sha256(void *bytes, size_t len, const void *secret, size_t secret_len, const char *label,
                      size_t seed_count, const br_tls_prf_seed_chunk *seed);
@@ -1121,8 +1172,6 @@ enum field_type fieldtype_named(const char *name);
 const char *fieldtype_name(enum field_type type);
 /* Has it a first and a last: numbers, dates and times. */
 bool fieldtype_ordered(enum field_type type);
-/* Less the blanks and line ends around it. */
-struct span fieldtype_trim(struct span text);
 /* Is text, but for blanks around it, one of its type? Any text is for those types that do not say. A number is
  * "-12.5" or "12,5", a date "2026-11-30" or "30.11.2026", a time "14:30" or "14:30:59". */
 bool fieldtype_ok(enum field_type type, struct span text);
@@ -1803,7 +1852,6 @@ struct spam_verdict {
     unsigned score;
     unsigned points[SPAM_SIGNS]; /* what each sign adds to the score */
     enum spam_class class;       /* that adds most */
-    bool good_token;             /* one that need not be replaced */
     char reasons[640];           /* in words, without visitor data: "no token (1), many links (3)" */
 };
 
@@ -3532,12 +3580,9 @@ enum check_kind {
 };
 
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
- * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (not of the first three kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
- * number of problems. */
-unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
-/* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
- * person, to stdout. false: there are problems. */
+ * are missing. In a child process, which leaves this one as it is. Each finding is a line, "ok: …" (not of the first
+ * three kinds), "made: …", "warning: …" or "problem: …", in the log or, for a person, on stdout; the last sums up
+ * (likewise). false: there are problems. */
 bool check_apart(const struct conf *c, enum check_kind kind);
 
 /* ---- bound.c: those that the parent holds ----------------------------------------------------- */
@@ -3569,7 +3614,7 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     const struct conf *conf;
     unsigned fronts;
     const int *listen_fds, *http_fds, *admin_fds; /* the parent's, in the order of the config */
-    int (*signer)[2]; /* for each client of the signer, see roles_link(): its end, the signer's end */
+    int (*signer)[2]; /* for each client of the signer: its end, the signer's end */
     unsigned signer_count;
     int *const *pickup_fds; /* for each pickup its listening sockets */
     int wake[2];            /* pipe: the courier's end, the fronts' end */
@@ -3583,10 +3628,7 @@ struct set { /* one set of processes and what they share; replaced as a whole on
     unsigned char *token_secret; /* SECRET_SIZE; for the fronts alone: the others wipe their copy */
 };
 
-/* Which socket to the signer is whose: a front's loop and its commit thread have one each. */
-enum roles_client { CLIENT_FRONT, CLIENT_COMMIT, CLIENT_PICKUP, CLIENT_KINDS };
-unsigned roles_link(const struct set *s, enum roles_client kind, unsigned number);
-/* How many there are. */
+/* How many sockets to the signer there are. */
 unsigned roles_links(const struct conf *c, unsigned fronts);
 
 /* Each narrows the calling process, does its work and does not return. number: of the front; slot: in

@@ -129,6 +129,16 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
     b->len += (size_t)need;
 }
 
+void buf_hex(struct buf *b, const void *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < len; i++) {
+        buf_byte(b, (unsigned char)digits[at[i] >> 4]);
+        buf_byte(b, (unsigned char)digits[at[i] & 15]);
+    }
+}
+
 const char *buf_text(struct buf *b)
 {
     char *room = buf_room(b, 1);
@@ -145,42 +155,9 @@ bool buf_equal(const struct buf *b, const char *text)
     return b->len == len && (len == 0 || memcmp(b->data, text, len) == 0);
 }
 
-bool text_copy(char *out, size_t size, const char *text)
+struct span buf_span(const struct buf *b)
 {
-    size_t len = strlen(text);
-    if (len >= size) {
-        if (size > 0) {
-            out[0] = '\0';
-        }
-        return false;
-    }
-    memcpy(out, text, len + 1);
-    return true;
-}
-
-bool text_fmt(char *out, size_t size, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(out, size, fmt, args);
-    va_end(args);
-    return n >= 0 && (size_t)n < size;
-}
-
-bool text_number(const char *text, size_t len, uint64_t *out)
-{
-    if (len == 0 || len > 19) { /* 19 digits cannot overflow 64 bits */
-        return false;
-    }
-    uint64_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9') {
-            return false;
-        }
-        n = n * 10 + (uint64_t)(text[i] - '0');
-    }
-    *out = n;
-    return true;
+    return (struct span){(const char *)b->data, b->len};
 }
 
 static bool put_buf(struct sink *s, const void *bytes, size_t len)
@@ -205,13 +182,9 @@ static ssize_t read_some(int fd, void *bytes, size_t len)
     return n;
 }
 
-bool buf_read_file(const char *path, struct buf *out)
+bool buf_read(int fd, struct buf *out)
 {
     unsigned char more = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
     ssize_t n = 1;
     while (n > 0 && out->len < out->max) {
         size_t left = out->max - out->len, len = left < 4096 ? left : 4096;
@@ -224,8 +197,18 @@ bool buf_read_file(const char *path, struct buf *out)
         errno = EFBIG;
         n = -1;
     }
+    return n == 0;
+}
+
+bool buf_read_file(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    bool ok = buf_read(fd, out);
     int error = errno;
     close(fd);
     errno = error;
-    return n == 0;
+    return ok;
 }

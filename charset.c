@@ -110,33 +110,22 @@ static struct reader {
 
 static struct japanese japanese;
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r';
-}
-
 /* "get an encoding" (Encoding Standard §4.2) */
 static const struct encoding *find(const char *label, size_t len)
 {
-    while (len > 0 && is_space(label[0])) {
-        label++;
-        len--;
-    }
-    while (len > 0 && is_space(label[len - 1])) {
-        len--;
-    }
-    if (len == 0 || len > LABEL_MAX) {
+    struct span name = text_trim((struct span){label, len}, TEXT_SPACES "\f");
+    if (name.len == 0 || name.len > LABEL_MAX) {
         return NULL;
     }
     char key[LABEL_MAX + 3] = " ";
-    for (size_t i = 0; i < len; i++) {
-        char c = label[i];
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.at[i];
         if (c <= ' ') { /* a space would match two labels, a NUL the start of one */
             return NULL;
         }
-        key[i + 1] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+        key[i + 1] = text_lower(c);
     }
-    key[len + 1] = ' ';
+    key[name.len + 1] = ' ';
     for (size_t i = 0; i < COUNT(encodings); i++) {
         const struct encoding *e = &encodings[i];
         if (strstr(e->labels, key) != NULL) {

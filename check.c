@@ -514,7 +514,8 @@ static bool is_quiet(enum check_kind kind)
     return kind != CHECK_SHOWN && kind != CHECK_ONLINE;
 }
 
-unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out)
+/* Becomes conf->user on the way: for a process of its own. Returns the number of problems. */
+static unsigned run(const struct conf *c, enum check_kind kind, struct buf *out)
 {
     struct findings f = {.out = out, .kind = kind, .quiet = is_quiet(kind), .demo = c->demo};
     char why[WHY];
@@ -585,7 +586,7 @@ bool check_apart(const struct conf *c, enum check_kind kind)
         struct buf out;
         buf_init(&out, 1 << 20);
         alarm(is_quiet(kind) ? QUIET_WAIT : 0);
-        unsigned problems = check_run(c, kind, &out);
+        unsigned problems = run(c, kind, &out);
         report(&out, kind);
         _exit(problems == 0 ? EX_OK : EX_CONFIG);
     }

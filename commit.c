@@ -38,13 +38,6 @@ struct commits {
     bool stop;
 };
 
-static int64_t nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Until that many wait, or until then; 0: for as long as it takes. Holds the lock. */
 static void wait_for(struct commits *c, size_t count, int64_t until)
 {
@@ -63,7 +56,7 @@ static size_t take_lot(struct commits *c, struct submission **lot)
     size_t n = 0;
     pthread_mutex_lock(&c->lock);
     if (c->expected >= GATHER_FROM) {
-        wait_for(c, c->expected < LOT_MAX ? c->expected : LOT_MAX, nanoseconds() + c->took);
+        wait_for(c, c->expected < LOT_MAX ? c->expected : LOT_MAX, clock_ns() + c->took);
     }
     wait_for(c, 1, 0);
     while (c->first != NULL && n < LOT_MAX) {
@@ -113,9 +106,9 @@ static void commit_lot(struct commits *c, struct submission **lot, size_t n)
         }
         drafts[i] = &s->draft;
     }
-    int64_t start = nanoseconds();
+    int64_t start = clock_ns();
     spool_commit(c->spool, drafts, n);
-    c->took = nanoseconds() - start;
+    c->took = clock_ns() - start;
     for (size_t i = 0; i < n; i++) {
         stored[i] = lot[i]->draft.error == 0;
     }

@@ -82,7 +82,7 @@ static void check_limits(struct confread *r, const struct confread_section *s, c
         char a[FIELD_LIMIT_SIZE], b[FIELD_LIMIT_SIZE];
         fieldtype_limit(rule->type, rule->min, some_day, a);
         fieldtype_limit(rule->type, rule->max, some_day, b);
-        if (fieldtype_compare(rule->type, (struct span){a, strlen(a)}, (struct span){b, strlen(b)}) > 0) {
+        if (fieldtype_compare(rule->type, text_span(a), text_span(b)) > 0) {
             confread_mistake(r, line_of(s, "min"), "min is more than max: nothing would be right");
         }
     }
@@ -132,7 +132,7 @@ static void check_example(struct confread *r, const struct confread_section *s, 
     }
     if (rule->type == FIELD_FILE) {
         confread_mistake(r, line_of(s, "example"), "example means nothing with type = file: remove it");
-    } else if (!rules_value(rule, (struct span){rule->example, strlen(rule->example)}, time(NULL), &wrong)) {
+    } else if (!rules_value(rule, text_span(rule->example), time(NULL), &wrong)) {
         confread_mistake(r, line_of(s, "example"),
                          "example: \"%s\" is not right for this field: a visitor would read \"%s\"",
                          rule->example, wrong.errors[0].message);
@@ -146,8 +146,8 @@ static void check_accept(struct confread *r, const struct confread_section *s, c
         const char *slash = strchr(text, '/');
         bool extension = text[0] == '.' && text[1] != '\0' && slash == NULL;
         bool type = slash != NULL && slash != text && slash[1] != '\0' &&
-                    form_token(text, strlen(text)) == (size_t)(slash - text) &&
-                    form_token(slash + 1, strlen(slash + 1)) == strlen(slash + 1);
+                    text_token(text, strlen(text)) == (size_t)(slash - text) &&
+                    text_token(slash + 1, strlen(slash + 1)) == strlen(slash + 1);
         if (!extension && !type) {
             confread_mistake(
                 r, line_of(s, "accept"),
@@ -251,7 +251,7 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
         unknown_form(r, c, s, form);
         return;
     }
-    const struct rule *other = rules_find(f, (struct span){rule->name, strlen(rule->name)});
+    const struct rule *other = rules_find(f, text_span(rule->name));
     if (other != NULL) {
         confread_mistake(r, s->line,
                          "[field %s]: this field has its section on line %d already: put its keys there",

@@ -360,7 +360,7 @@ void confset_bars(struct confset *v)
     char **items = confread_keep(v->r, (strlen(v->text) / 2 + 2) * sizeof(char *));
     char *rest = items != NULL ? v->text : NULL;
     for (char *item; (item = strsep(&rest, "|")) != NULL;) {
-        struct span trimmed = fieldtype_trim((struct span){item, strlen(item)});
+        struct span trimmed = text_trim(text_span(item), TEXT_SPACES);
         if (trimmed.len == 0) {
             wrong(v, v->key->name, "has nothing between two |: remove one");
             continue;

@@ -181,11 +181,6 @@ bool control_leaves_out(const char *field, unsigned spoken)
 
 /* ---- lists of names: "a, b, c" --------------------------------------------------------------- */
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* Takes the next name off a list; false: there is none. An empty one has length 0. */
 static bool next_name(struct span *rest, struct span *name)
 {
@@ -194,17 +189,10 @@ static bool next_name(struct span *rest, struct span *name)
     }
     const char *comma = memchr(rest->at, ',', rest->len);
     size_t len = comma != NULL ? (size_t)(comma - rest->at) : rest->len;
-    *name = (struct span){rest->at, len};
+    *name = text_trim((struct span){rest->at, len}, TEXT_SPACES);
     len += comma != NULL;
     rest->at += len;
     rest->len -= len;
-    while (name->len > 0 && is_blank(name->at[0])) {
-        name->at++;
-        name->len--;
-    }
-    while (name->len > 0 && is_blank(name->at[name->len - 1])) {
-        name->len--;
-    }
     return true;
 }
 
@@ -254,7 +242,7 @@ static void sort(struct form *fields, struct span how)
 {
     static const char order[] = "order:";
     bool listed = how.len >= sizeof order - 1 && memcmp(how.at, order, sizeof order - 1) == 0;
-    bool alphabetic = form_same(how.at, how.len, "alphabetic");
+    bool alphabetic = text_same(how.at, how.len, "alphabetic");
     size_t count = form_count(fields);
     struct place *places = listed || alphabetic ? reallocarray(NULL, count, sizeof *places) : NULL;
     if (places == NULL) {
@@ -286,15 +274,7 @@ static const struct name *find_name(const struct field *f, unsigned spoken)
 
 static struct span trimmed(const struct buf *b)
 {
-    struct span s = {(const char *)b->data, b->len};
-    while (s.len > 0 && is_blank(s.at[0])) {
-        s.at++;
-        s.len--;
-    }
-    while (s.len > 0 && is_blank(s.at[s.len - 1])) {
-        s.len--;
-    }
-    return s;
+    return text_trim(buf_span(b), TEXT_SPACES);
 }
 
 /* Tectite's names may have a label behind them ("email:Your address") or be conditions ("phone|email"), which are

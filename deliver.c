@@ -90,13 +90,6 @@ struct courier {
     int64_t alert_due; /* when to see whether there is something to tell; 0: need not be */
 };
 
-static int64_t milliseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* ---- the messages ---------------------------------------------------------------------------- */
 
 static void item_free(struct item *item)
@@ -647,7 +640,7 @@ static void review_all(struct courier *c)
 
 static void scan(struct courier *c)
 {
-    int64_t started = milliseconds();
+    int64_t started = clock_ms();
     struct buf files;
     buf_init(&files, SIZE_MAX / 2);
     c->scan++;
@@ -678,7 +671,7 @@ static void scan(struct courier *c)
         stats_set(STAT_HELD, (int64_t)spool_count(c->spool->held));
         c->scan_next = started + (int64_t)SCAN_INTERVAL * 1000;
     }
-    int64_t ended = milliseconds();
+    int64_t ended = clock_ms();
     int64_t rest = SCAN_REST * (ended - started);
     c->scan_soonest = ended + (rest < SCAN_GATHER ? SCAN_GATHER : rest);
 }
@@ -710,7 +703,7 @@ static void wait_for_more(struct courier *c)
                            {.fd = c->woken ? -1 : c->wake, .events = POLLIN}};
     int64_t pause = TICK;
     if (c->woken) { /* what comes until then is found by the same scan */
-        pause = c->scan_soonest - milliseconds();
+        pause = c->scan_soonest - clock_ms();
         pause = pause < 0 ? 0 : pause > TICK ? TICK : pause;
     }
     if (poll(fds, COUNT(fds), (int)pause) <= 0) {
@@ -741,7 +734,7 @@ static void run(struct courier *c, const volatile sig_atomic_t *stop)
         }
         before = now;
         collect(c);
-        int64_t ms = milliseconds();
+        int64_t ms = clock_ms();
         if (ms >= c->scan_next || (c->woken && ms >= c->scan_soonest)) {
             scan(c);
         }

@@ -210,11 +210,6 @@ static void greet(const struct demo *d, const struct conf *c)
     fflush(stdout);
 }
 
-static int hex(int c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The text part of what mime.c makes, every line indented and its quoted-printable (RFC 2045 §6.7) decoded. */
 static void show_text(const char *text)
 {
@@ -231,8 +226,8 @@ static void show_text(const char *text)
         line_start = *at == '\n';
         if (*at == '=' && at[1] == '\n') {
             at++;
-        } else if (*at == '=' && hex(at[1]) >= 0 && hex(at[2]) >= 0) {
-            putchar(hex(at[1]) * 16 + hex(at[2]));
+        } else if (*at == '=' && text_hex(at[1]) >= 0 && text_hex(at[2]) >= 0) {
+            putchar(text_hex(at[1]) * 16 + text_hex(at[2]));
             at += 2;
         } else {
             putchar(*at);

@@ -56,22 +56,15 @@ static bool fail(struct dial *d, const char *fmt, ...)
     return false;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void dial_deadline(struct dial *d, unsigned seconds)
 {
     d->waiting = seconds;
-    d->deadline = now_ms() + (int64_t)seconds * 1000;
+    d->deadline = clock_ms() + (int64_t)seconds * 1000;
 }
 
 static bool in_time(struct dial *d, int64_t *left)
 {
-    *left = d->deadline - now_ms();
+    *left = d->deadline - clock_ms();
     return *left > 0 || fail(d, "no answer within %u s%s", d->waiting, d->during);
 }
 

@@ -42,28 +42,10 @@ bool fieldtype_ordered(enum field_type type)
     return types[type].ordered;
 }
 
-struct span fieldtype_trim(struct span text)
-{
-    while (text.len > 0 && text.at[0] != '\0' && strchr(" \t\r\n", text.at[0]) != NULL) {
-        text.at++;
-        text.len--;
-    }
-    while (text.len > 0 && text.at[text.len - 1] != '\0' &&
-           strchr(" \t\r\n", text.at[text.len - 1]) != NULL) {
-        text.len--;
-    }
-    return text;
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static size_t digits(struct span text, size_t from)
 {
     size_t n = 0;
-    while (from + n < text.len && is_digit(text.at[from + n])) {
+    while (from + n < text.len && text_digit(text.at[from + n])) {
         n++;
     }
     return n;
@@ -192,10 +174,10 @@ static bool is_tel(struct span text)
     size_t count = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.at[i];
-        if (!is_digit(c) && (c == '\0' || strchr(" +-()./", c) == NULL)) {
+        if (!text_digit(c) && !text_one_of(c, " +-()./")) {
             return false;
         }
-        count += is_digit(c) ? 1 : 0;
+        count += text_digit(c) ? 1 : 0;
     }
     return count >= TEL_MIN && count <= TEL_MAX;
 }
@@ -204,9 +186,9 @@ static bool is_tel(struct span text)
 static bool is_url(struct span text)
 {
     size_t scheme = 0;
-    if (text.len > 8 && form_same(text.at, 8, "https://")) {
+    if (text.len > 8 && text_same(text.at, 8, "https://")) {
         scheme = 8;
-    } else if (text.len > 7 && form_same(text.at, 7, "http://")) {
+    } else if (text.len > 7 && text_same(text.at, 7, "http://")) {
         scheme = 7;
     }
     bool dot = false;
@@ -228,7 +210,7 @@ static bool is_url(struct span text)
 bool fieldtype_ok(enum field_type type, struct span text)
 {
     struct decimal d;
-    text = fieldtype_trim(text);
+    text = text_trim(text, TEXT_SPACES);
     switch (type) {
     case FIELD_EMAIL: return is_email(text);
     case FIELD_NUMBER: return read_decimal(text, &d);
@@ -248,7 +230,7 @@ bool fieldtype_html(enum field_type type, struct span text)
     case FIELD_INTEGER:
         return text.len == 0 ||
                (fieldtype_ok(type, text) && text.at[0] != '+' && memchr(text.at, ',', text.len) == NULL &&
-                fieldtype_trim(text).len == text.len && text.at[0] != '.');
+                text_trim(text, TEXT_SPACES).len == text.len && text.at[0] != '.');
     case FIELD_DATE: return text.len == 0 || (text.len == 10 && text.at[4] == '-' && date_key(text) != 0);
     case FIELD_TIME: return text.len == 0 || time_key(text) != 0;
     default: return true;
@@ -257,8 +239,8 @@ bool fieldtype_html(enum field_type type, struct span text)
 
 int fieldtype_compare(enum field_type type, struct span a, struct span b)
 {
-    a = fieldtype_trim(a);
-    b = fieldtype_trim(b);
+    a = text_trim(a, TEXT_SPACES);
+    b = text_trim(b, TEXT_SPACES);
     if (type == FIELD_DATE || type == FIELD_TIME) {
         unsigned x = type == FIELD_DATE ? date_key(a) : time_key(a);
         unsigned y = type == FIELD_DATE ? date_key(b) : time_key(b);
@@ -298,6 +280,6 @@ bool fieldtype_limit(enum field_type type, const char *text, int64_t now, char o
         date_day(out, time > 0 ? time : 0);
         return true;
     }
-    return fieldtype_ordered(type) && fieldtype_ok(type, (struct span){text, strlen(text)}) &&
+    return fieldtype_ordered(type) && fieldtype_ok(type, text_span(text)) &&
            text_copy(out, FIELD_LIMIT_SIZE, text);
 }

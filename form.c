@@ -214,8 +214,7 @@ bool form_order(struct form *f, char *const *names, size_t count)
 
 struct span form_label(const struct field *field)
 {
-    return field->label != NULL ? (struct span){field->label, strlen(field->label)}
-                                : (struct span){(const char *)field->name.data, field->name.len};
+    return field->label != NULL ? text_span(field->label) : buf_span(&field->name);
 }
 
 size_t form_memory(const struct form *f)
@@ -233,48 +232,9 @@ size_t form_memory(const struct form *f)
 
 /* ---- header values: RFC 9110 §5.6, §8.3 ------------------------------------------------------ */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-static bool is_alnum(char c)
-{
-    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
-}
-
-static bool is_one_of(char c, const char *set)
-{
-    return c != '\0' && strchr(set, c) != NULL;
-}
-
-size_t form_token(const char *text, size_t len)
-{
-    size_t n = 0;
-    while (n < len && (is_alnum(text[n]) || is_one_of(text[n], "!#$%&'*+-.^_`|~"))) {
-        n++;
-    }
-    return n;
-}
-
-bool form_same(const char *text, size_t len, const char *word)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (word[i] == '\0' || lower(text[i]) != lower(word[i])) {
-            return false;
-        }
-    }
-    return word[len] == '\0';
-}
-
 static const char *skip_space(const char *p, const char *end)
 {
-    while (p < end && is_space(*p)) {
+    while (p < end && text_one_of(*p, TEXT_BLANKS)) {
         p++;
     }
     return p;
@@ -313,14 +273,15 @@ enum form_param form_param(const char **at, const char *end, bool escapes, const
     if (p < end && *p != ';') {
         return PARAM_MALFORMED;
     }
-    while (p < end && (*p == ';' || is_space(*p))) { /* a ";" with nothing behind it is allowed */
+    while (p < end &&
+           (*p == ';' || text_one_of(*p, TEXT_BLANKS))) { /* a ";" with nothing behind it is allowed */
         p++;
     }
     if (p == end) {
         return PARAM_END;
     }
     *name = p;
-    *name_len = form_token(p, (size_t)(end - p));
+    *name_len = text_token(p, (size_t)(end - p));
     p += *name_len;
     if (*name_len == 0 || p == end || *p != '=') {
         return PARAM_MALFORMED;
@@ -351,16 +312,16 @@ bool form_media_type(const char *text, size_t len, struct buf *type, struct buf 
     const char *end = text + len;
     const char *p = skip_space(text, end);
     const char *start = p;
-    p += form_token(p, (size_t)(end - p));
+    p += text_token(p, (size_t)(end - p));
     if (p == start || p == end || *p != '/') {
         return false;
     }
-    size_t subtype = form_token(p + 1, (size_t)(end - p - 1));
+    size_t subtype = text_token(p + 1, (size_t)(end - p - 1));
     if (subtype == 0) {
         return false;
     }
     for (p += 1 + subtype; start < p; start++) {
-        buf_byte(type, (unsigned char)lower(*start));
+        buf_byte(type, (unsigned char)text_lower(*start));
     }
     unsigned char memory[256]; /* of any parameter: more than of those that count */
     for (;;) {
@@ -373,8 +334,8 @@ bool form_media_type(const char *text, size_t len, struct buf *type, struct buf 
         case PARAM_END: return buf_ok(type);
         case PARAM_READ: break;
         }
-        if ((boundary != NULL && form_same(name, name_len, "boundary") && !take_once(boundary, &value)) ||
-            (form_same(name, name_len, "charset") && !take_once(charset, &value))) {
+        if ((boundary != NULL && text_same(name, name_len, "boundary") && !take_once(boundary, &value)) ||
+            (text_same(name, name_len, "charset") && !take_once(charset, &value))) {
             return false;
         }
     }
@@ -387,7 +348,7 @@ static bool boundary_ok(const struct buf *b)
         return false;
     }
     for (size_t i = 0; i < b->len; i++) {
-        if (!is_alnum((char)b->data[i]) && !is_one_of((char)b->data[i], "'()+_,-./:=? ")) {
+        if (!text_alnum((char)b->data[i]) && !text_one_of((char)b->data[i], "'()+_,-./:=? ")) {
             return false;
         }
     }
@@ -584,7 +545,7 @@ static bool take_charset_field(struct form *f)
     for (size_t i = 0; i < f->count; i++) {
         struct field *field = &f->fields[i];
         const char *charset = charset_name((const char *)field->value.data, field->value.len);
-        if (field->file || !form_same((const char *)field->name.data, field->name.len, "_charset_") ||
+        if (field->file || !text_same((const char *)field->name.data, field->name.len, "_charset_") ||
             charset == NULL) {
             continue;
         }

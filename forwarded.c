@@ -28,47 +28,9 @@ struct trust {
     size_t count;
 };
 
-/* ---- characters ------------------------------------------------------------------------------ */
-
-static char lower(char c)
+static bool same(struct span s, const char *text)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
-}
-
-static bool is_tchar(char c) /* RFC 9110 §5.6.2 */
-{
-    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool same(struct span s, const char *text) /* text is lower case */
-{
-    size_t i = 0;
-    while (i < s.len && text[i] != '\0' && lower(s.at[i]) == text[i]) {
-        i++;
-    }
-    return i == s.len && text[i] == '\0';
-}
-
-static struct span trim(struct span s)
-{
-    while (s.len > 0 && is_space(s.at[0])) {
-        s.at++;
-        s.len--;
-    }
-    while (s.len > 0 && is_space(s.at[s.len - 1])) {
-        s.len--;
-    }
-    return s;
+    return text_same(s.at, s.len, text);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -77,7 +39,7 @@ static struct span trim(struct span s)
 static bool is_made_up(struct span s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_alnum(s.at[i]) && s.at[i] != '.' && s.at[i] != '_' && s.at[i] != '-') {
+        if (!text_alnum(s.at[i]) && !text_one_of(s.at[i], "._-")) {
             return false;
         }
     }
@@ -155,7 +117,7 @@ static bool next_item(struct span *rest, struct span *item)
     }
     const char *comma = memchr(rest->at, ',', rest->len);
     size_t len = comma != NULL ? (size_t)(comma - rest->at) : rest->len;
-    *item = trim((struct span){rest->at, len});
+    *item = text_trim((struct span){rest->at, len}, TEXT_BLANKS);
     *rest = comma != NULL ? (struct span){comma + 1, rest->len - len - 1} : (struct span){NULL, 0};
     return true;
 }
@@ -188,7 +150,7 @@ struct reader {
 
 static void skip_space(struct reader *r)
 {
-    while (r->at < r->end && is_space(*r->at)) {
+    while (r->at < r->end && text_one_of(*r->at, TEXT_BLANKS)) {
         r->at++;
     }
 }
@@ -204,11 +166,8 @@ static bool take(struct reader *r, char c)
 
 static struct span take_token(struct reader *r)
 {
-    struct span s = {r->at, 0};
-    while (r->at < r->end && is_tchar(*r->at)) {
-        r->at++;
-    }
-    s.len = (size_t)(r->at - s.at);
+    struct span s = {r->at, text_token(r->at, (size_t)(r->end - r->at))};
+    r->at += s.len;
     return s;
 }
 
@@ -306,7 +265,7 @@ static void read_line(struct claims *c, struct trust t, struct span line)
         return;
     }
     struct span name = {line.at, (size_t)(colon - line.at)};
-    struct span value = trim((struct span){colon + 1, line.len - name.len - 1});
+    struct span value = text_trim((struct span){colon + 1, line.len - name.len - 1}, TEXT_BLANKS);
     if (same(name, "x-forwarded-for")) {
         read_for(&c->list, t, value);
     } else if (same(name, "x-forwarded-proto")) {

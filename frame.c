@@ -85,17 +85,10 @@ const char *frame_style(size_t *len)
 void frame_hash(struct buf *out, const void *bytes, size_t len)
 {
     unsigned char hash[br_sha256_SIZE];
-    char memory[64];
-    struct buf text;
-    struct buf_sink sink;
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, bytes, len);
-    br_sha256_out(&sha, hash);
-    buf_borrow(&text, memory, sizeof memory);
-    buf_sink(&sink, &text);
-    encode_base64(&sink.sink, hash, sizeof hash); /* one line, and its end */
-    buf_fmt(out, "'sha256-%.*s'", (int)text.len - 1, memory);
+    hash_digest(bytes, len, hash);
+    buf_str(out, "'sha256-");
+    base64_put(out, hash, sizeof hash, BASE64);
+    buf_str(out, "'");
 }
 
 void frame_open(struct buf *out, const struct page_style *s, enum frame_mark mark, struct span kicker,
@@ -138,7 +131,7 @@ void frame_back(struct buf *out, const struct page_style *s)
 {
     const char *origin = s->form->origins[0], *host = strstr(origin, "://");
     host = host == NULL ? origin : host + 3;
-    html_sentence(out, words(s->language, W_BACK), (struct span){host, strlen(host)});
+    html_sentence(out, words(s->language, W_BACK), text_span(host));
 }
 
 void frame_way_back(struct buf *out, const struct page_style *s)

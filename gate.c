@@ -46,60 +46,19 @@ static bool refuse(struct gate *g, unsigned status, const char *why)
 
 /* ---- characters and spans ------------------------------------------------------------------- */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_alnum(char c)
-{
-    return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 static bool is_visible(char c)
 {
     return c > 0x20 && c < 0x7f;
 }
 
-static bool is_token(struct span s) /* RFC 9110 §5.6.2 */
+static bool is_token(struct span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_alnum(s.at[i]) && (s.at[i] == '\0' || strchr("!#$%&'*+-.^_`|~", s.at[i]) == NULL)) {
-            return false;
-        }
-    }
-    return s.len > 0;
+    return s.len > 0 && text_token(s.at, s.len) == s.len;
 }
 
-static bool is_text(struct span s, const char *text) /* text is lower case; s may be any */
+static bool is_text(struct span s, const char *text)
 {
-    size_t i = 0;
-    while (i < s.len && text[i] != '\0' && lower(s.at[i]) == text[i]) {
-        i++;
-    }
-    return i == s.len && text[i] == '\0';
-}
-
-static struct span trim(struct span s)
-{
-    while (s.len > 0 && is_space(s.at[0])) {
-        s.at++;
-        s.len--;
-    }
-    while (s.len > 0 && is_space(s.at[s.len - 1])) {
-        s.len--;
-    }
-    return s;
+    return text_same(s.at, s.len, text);
 }
 
 /* How many of these characters there are. */
@@ -107,7 +66,7 @@ static unsigned count(struct span s, const char *characters)
 {
     unsigned n = 0;
     for (size_t i = 0; i < s.len; i++) {
-        n += s.at[i] != '\0' && strchr(characters, s.at[i]) != NULL;
+        n += text_one_of(s.at[i], characters);
     }
     return n;
 }
@@ -130,8 +89,8 @@ static bool cut(struct span *rest, char separator, struct span *before)
 
 static bool judge_version(struct gate *g, struct span version, struct request *r)
 {
-    if (version.len != 8 || memcmp(version.at, "HTTP/", 5) != 0 || !is_digit(version.at[5]) ||
-        version.at[6] != '.' || !is_digit(version.at[7])) {
+    if (version.len != 8 || memcmp(version.at, "HTTP/", 5) != 0 || !text_digit(version.at[5]) ||
+        version.at[6] != '.' || !text_digit(version.at[7])) {
         return refuse(g, 400,
                       "The request line must be a method, a target and HTTP/1.1, with one space between.");
     }
@@ -223,8 +182,7 @@ static bool is_host(struct span s)
         s.len = 0;
     }
     for (size_t i = 0; i < host.len; i++) {
-        if (!is_alnum(host.at[i]) &&
-            (host.at[i] == '\0' || strchr(literal ? ":." : "-._", host.at[i]) == NULL)) {
+        if (!text_alnum(host.at[i]) && !text_one_of(host.at[i], literal ? ":." : "-._")) {
             return false;
         }
     }
@@ -234,7 +192,7 @@ static bool is_host(struct span s)
 static bool judge_length(struct gate *g, struct span value, struct request *r)
 {
     for (size_t i = 0; i < value.len; i++) {
-        if (!is_digit(value.at[i])) {
+        if (!text_digit(value.at[i])) {
             return refuse(g, 400, "Content-Length must be one plain decimal number.");
         }
     }
@@ -256,7 +214,7 @@ static void read_connection(struct span value, struct request *r)
         if (!more) {
             option = value;
         }
-        option = trim(option);
+        option = text_trim(option, TEXT_BLANKS);
         r->close = r->close || is_text(option, "close");
         r->keep_alive = r->keep_alive || is_text(option, "keep-alive");
     } while (more);
@@ -318,7 +276,7 @@ static bool judge_field(struct gate *g, struct span name, struct span value, str
 static bool judge_field_line(struct gate *g, struct span line, struct request *r)
 {
     struct span name;
-    if (is_space(line.at[0])) { /* obs-fold, or RFC 9112 §2.2: space before the first field */
+    if (text_one_of(line.at[0], TEXT_BLANKS)) { /* obs-fold, or RFC 9112 §2.2: space before the first field */
         return refuse(g, 400, "A line of the request head begins with a space: folded fields are not taken.");
     }
     if (!cut(&line, ':', &name) || !is_token(name)) {
@@ -330,7 +288,7 @@ static bool judge_field_line(struct gate *g, struct span line, struct request *r
             return refuse(g, 400, "A field of the request head holds a control character.");
         }
     }
-    return judge_field(g, name, trim(line), r);
+    return judge_field(g, name, text_trim(line, TEXT_BLANKS), r);
 }
 
 /* ---- the head as a whole --------------------------------------------------------------------- */
@@ -399,7 +357,7 @@ struct span gate_field(const struct gate *g, const char *name)
             line.len--;
         }
         if (cut(&line, ':', &before) && is_text(before, name)) {
-            return trim(line);
+            return text_trim(line, TEXT_BLANKS);
         }
     }
     return (struct span){NULL, 0};
@@ -416,11 +374,6 @@ void gate_init(struct gate *g, size_t max_head, uint64_t max_body)
 void gate_free(struct gate *g)
 {
     buf_free(&g->head);
-}
-
-bool gate_idle(const struct gate *g)
-{
-    return g->state == GATE_HEAD && (g->passed || g->head.len == 0);
 }
 
 /* Adds bytes of one line, at most up to its end. */

@@ -77,6 +77,63 @@ const br_hash_class hash_sha256 = {
     .set_state = set_state,
 };
 
+void hash_digest(const void *bytes, size_t len, unsigned char digest[br_sha256_SIZE])
+{
+    struct sha256_ctx sha;
+    sha256_init(&sha);
+    sha256_update(&sha, len, bytes);
+    sha256_digest(&sha, br_sha256_SIZE, digest);
+    explicit_bzero(&sha, sizeof sha);
+}
+
+void hash_hmac(const void *key, size_t key_len, const void *bytes, size_t len,
+               unsigned char digest[br_sha256_SIZE])
+{
+    br_hmac_key_context keyed;
+    br_hmac_context hmac;
+    br_hmac_key_init(&keyed, &hash_sha256, key, key_len);
+    br_hmac_init(&hmac, &keyed, 0);
+    br_hmac_update(&hmac, bytes, len);
+    br_hmac_out(&hmac, digest);
+    explicit_bzero(&keyed, sizeof keyed);
+    explicit_bzero(&hmac, sizeof hmac);
+}
+
+void hash_pbkdf2(const char *password, const void *salt, size_t salt_len, uint64_t rounds,
+                 unsigned char key[br_sha256_SIZE])
+{
+    br_hmac_key_context keyed;
+    br_hmac_context hmac;
+    unsigned char u[br_sha256_SIZE];
+    br_hmac_key_init(&keyed, &hash_sha256, password, strlen(password));
+    br_hmac_init(&hmac, &keyed, 0);
+    br_hmac_update(&hmac, salt, salt_len);
+    br_hmac_update(&hmac, "\0\0\0\1", 4);
+    br_hmac_out(&hmac, u);
+    memcpy(key, u, sizeof u);
+    for (uint64_t round = 1; round < rounds; round++) {
+        br_hmac_init(&hmac, &keyed, 0);
+        br_hmac_update(&hmac, u, sizeof u);
+        br_hmac_out(&hmac, u);
+        for (size_t i = 0; i < sizeof u; i++) {
+            key[i] ^= u[i];
+        }
+    }
+    explicit_bzero(&keyed, sizeof keyed);
+    explicit_bzero(&hmac, sizeof hmac);
+    explicit_bzero(u, sizeof u);
+}
+
+bool hash_same(const void *a, const void *b, size_t len)
+{
+    const unsigned char *x = a, *y = b;
+    unsigned differ = 0;
+    for (size_t i = 0; i < len; i++) {
+        differ |= (unsigned)(x[i] ^ y[i]);
+    }
+    return differ == 0;
+}
+
 /* RFC 5246 §5; BearSSL's inner.h has it. */
 void br_tls_phash(void *out, size_t len, const br_hash_class *hash, const void *secret, size_t secret_len,
                   const char *label, size_t seed_count, const br_tls_prf_seed_chunk *seed);

@@ -55,7 +55,7 @@ void html_text(struct buf *out, struct span text)
 
 void html_str(struct buf *out, const char *text)
 {
-    html_text(out, (struct span){text, strlen(text)});
+    html_text(out, text_span(text));
 }
 
 void html_sentence(struct buf *out, const char *text, struct span arg)

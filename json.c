@@ -77,16 +77,6 @@ static bool malformed(struct form *f, const char *why)
     return form_fail(f, FORM_MALFORMED, why);
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static void value_end(struct json *j)
 {
     j->lexeme = NONE;
@@ -218,15 +208,11 @@ static bool unit_end(struct json *j, struct form *f)
 
 static bool hex(struct json *j, struct form *f, char c)
 {
-    uint32_t digit;
-    if (is_digit(c)) {
-        digit = (uint32_t)(c - '0');
-    } else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) {
-        digit = (uint32_t)((c | 0x20) - 'a' + 10);
-    } else {
+    int digit = text_hex(c);
+    if (digit < 0) {
         return malformed(f, "The JSON has a \\u that is not followed by four hexadecimal digits.");
     }
-    j->unit = j->unit << 4 | digit;
+    j->unit = j->unit << 4 | (uint32_t)digit;
     return --j->hex > 0 || unit_end(j, f);
 }
 
@@ -235,18 +221,18 @@ static bool hex(struct json *j, struct form *f, char c)
 static enum number number_next(enum number n, char c)
 {
     switch (n) {
-    case MINUS: return c == '0' ? ZERO : is_digit(c) ? INTEGER : NUMBER_WRONG;
+    case MINUS: return c == '0' ? ZERO : text_digit(c) ? INTEGER : NUMBER_WRONG;
     case INTEGER:
-        if (is_digit(c)) {
+        if (text_digit(c)) {
             return INTEGER;
         }
         /* fall through */
     case ZERO: return c == '.' ? POINT : c == 'e' || c == 'E' ? EXPONENT_MARK : NUMBER_WRONG;
-    case POINT: return is_digit(c) ? FRACTION : NUMBER_WRONG;
-    case FRACTION: return is_digit(c) ? FRACTION : c == 'e' || c == 'E' ? EXPONENT_MARK : NUMBER_WRONG;
-    case EXPONENT_MARK: return is_digit(c) ? EXPONENT : c == '+' || c == '-' ? EXPONENT_SIGN : NUMBER_WRONG;
+    case POINT: return text_digit(c) ? FRACTION : NUMBER_WRONG;
+    case FRACTION: return text_digit(c) ? FRACTION : c == 'e' || c == 'E' ? EXPONENT_MARK : NUMBER_WRONG;
+    case EXPONENT_MARK: return text_digit(c) ? EXPONENT : c == '+' || c == '-' ? EXPONENT_SIGN : NUMBER_WRONG;
     case EXPONENT_SIGN:
-    case EXPONENT: return is_digit(c) ? EXPONENT : NUMBER_WRONG;
+    case EXPONENT: return text_digit(c) ? EXPONENT : NUMBER_WRONG;
     default: return NUMBER_WRONG;
     }
 }
@@ -311,7 +297,7 @@ static bool value_begin(struct json *j, struct form *f, char c)
     case 'n': return literal_begin(j, f, "null", "");
     default: break;
     }
-    if (c != '-' && !is_digit(c)) {
+    if (c != '-' && !text_digit(c)) {
         return malformed(f, "The JSON has something else where a value belongs.");
     }
     j->lexeme = NUMBER;
@@ -342,7 +328,7 @@ static bool key_begin(struct json *j, struct form *f, char c)
 /* One byte that is no part of a string, number or word. */
 static bool structure(struct json *j, struct form *f, char c)
 {
-    if (is_space(c)) {
+    if (text_one_of(c, TEXT_SPACES)) {
         return true;
     }
     switch (j->state) {

@@ -94,7 +94,7 @@ static bool has_break(const struct buf *text)
 static bool fits_one_line(const struct field *f)
 {
     size_t label = characters(form_label(f), LINE_CHARACTERS);
-    size_t value = characters((struct span){(const char *)f->value.data, f->value.len}, LINE_CHARACTERS);
+    size_t value = characters(buf_span(&f->value), LINE_CHARACTERS);
     return label + 2 + value <= LINE_CHARACTERS && !has_break(&f->value);
 }
 

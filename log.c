@@ -6,11 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
-    SELDOM = 10, /* seconds */
+    SELDOM = 10000, /* milliseconds */
     LINE_SIZE = 1024,
     TEXT_SIZE = 900, /* of it, behind the priority, the role and the word */
     PRIORITY_ERROR = 3,
@@ -106,12 +105,11 @@ void log_info(const char *fmt, ...)
 
 void log_seldom(int64_t *last, const char *fmt, ...)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (*last != 0 && now.tv_sec - *last < SELDOM) {
+    int64_t now = clock_ms();
+    if (*last != 0 && now - *last < SELDOM) {
         return;
     }
-    *last = (int64_t)now.tv_sec;
+    *last = now;
     va_list args;
     va_start(args, fmt);
     log_line(PRIORITY_WARNING, "warning: ", fmt, args);

@@ -404,14 +404,9 @@ void maildrop_uidl(const struct maildrop *d, size_t i, struct buf *out)
         buf_put(out, name, len);
         return;
     }
-    br_sha256_context sha;
     unsigned char digest[br_sha256_SIZE];
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, name, len);
-    br_sha256_out(&sha, digest);
-    for (size_t k = 0; k < sizeof digest; k++) {
-        buf_fmt(out, "%02x", digest[k]);
-    }
+    hash_digest(name, len, digest);
+    buf_hex(out, digest, sizeof digest);
 }
 
 /* ---- QUIT ------------------------------------------------------------------------------------ */

@@ -122,35 +122,21 @@ size_t mime_placeholder(const char *at, struct placeholder *p)
     return len + 2;
 }
 
-/* Less the blanks around it. */
-static struct span trim(struct span text)
-{
-    while (text.len > 0 && strchr(" \t\r\n", text.at[0]) != NULL && text.at[0] != '\0') {
-        text.at++;
-        text.len--;
-    }
-    while (text.len > 0 && strchr(" \t\r\n", text.at[text.len - 1]) != NULL &&
-           text.at[text.len - 1] != '\0') {
-        text.len--;
-    }
-    return text;
-}
-
 static struct span value_of(const struct message *m, const char *name)
 {
     if (strcmp(name, "ref") == 0) {
-        return (struct span){m->ref, strlen(m->ref)};
+        return text_span(m->ref);
     }
     if (strcmp(name, "form") == 0) {
-        return (struct span){m->form, strlen(m->form)};
+        return text_span(m->form);
     }
     const struct field *f = form_find(m->fields, name);
-    return f == NULL ? (struct span){NULL, 0} : (struct span){(const char *)f->value.data, f->value.len};
+    return f == NULL ? (struct span){NULL, 0} : buf_span(&f->value);
 }
 
 static bool put_value(const struct message *m, const struct placeholder *p, struct sink *out)
 {
-    struct span value = trim(value_of(m, p->name));
+    struct span value = text_trim(value_of(m, p->name), TEXT_SPACES);
     if (value.len == 0) {
         value = p->fallback;
     }
@@ -470,14 +456,11 @@ static bool put_upload(const struct field *f, struct buf *head, struct sink *out
  * tells two boundaries of a message apart, such that neither begins with the other. */
 static void make_boundary(char boundary[BOUNDARY_SIZE], const char *mark, const unsigned char seed[16])
 {
-    static const char hex[] = "0123456789abcdef";
-    text_fmt(boundary, BOUNDARY_SIZE, "=_%s", mark);
-    char *end = boundary + strlen(boundary);
-    for (size_t i = 0; i < 16; i++) {
-        *end++ = hex[seed[i] >> 4];
-        *end++ = hex[seed[i] & 15];
-    }
-    *end = '\0';
+    struct buf text;
+    buf_borrow(&text, boundary, BOUNDARY_SIZE);
+    buf_fmt(&text, "=_%s", mark);
+    buf_hex(&text, seed, 16);
+    buf_byte(&text, '\0');
 }
 
 /* RFC 2046 §5.1.4: the same twice, what the owner would rather see last. */

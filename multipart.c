@@ -93,20 +93,15 @@ static bool malformed(struct form *f, const char *why)
 
 /* ---- header lines of a part ------------------------------------------------------------------ */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* One parameter of a Content-Disposition, read into m->parameter. */
 static bool disposition_parameter(struct multipart *m, struct form *f, const char *name, size_t len)
 {
-    bool is_name = form_same(name, len, "name"), is_file = form_same(name, len, "filename");
+    bool is_name = text_same(name, len, "name"), is_file = text_same(name, len, "filename");
     if ((is_name && m->named) || (is_file && m->field->file)) {
         return malformed(f, "A part of the form has two names.");
     }
     m->named |= is_name;
-    m->starred |= form_same(name, len, "filename*");
+    m->starred |= text_same(name, len, "filename*");
     if (is_file && !form_file(f, m->field)) {
         return false;
     }
@@ -114,11 +109,11 @@ static bool disposition_parameter(struct multipart *m, struct form *f, const cha
            form_put(f, is_name ? &m->field->name : &m->field->filename, m->parameter.data, m->parameter.len);
 }
 
-static bool disposition(struct multipart *m, struct form *f, const char *value, const char *end)
+static bool disposition(struct multipart *m, struct form *f, struct span value)
 {
-    const char *at = value + form_token(value, (size_t)(end - value)), *name;
+    const char *at = value.at + text_token(value.at, value.len), *end = value.at + value.len, *name;
     size_t len;
-    if (m->disposed || !form_same(value, (size_t)(at - value), "form-data")) {
+    if (m->disposed || !text_same(value.at, (size_t)(at - value.at), "form-data")) {
         return malformed(f, "A part of the form has not exactly one Content-Disposition, of form-data.");
     }
     m->disposed = true;
@@ -142,7 +137,7 @@ static bool disposition(struct multipart *m, struct form *f, const char *value, 
 }
 
 /* What cannot be read is no type and no charset: the sender's claim, on which nothing depends. */
-static bool content_type(struct multipart *m, struct form *f, const char *value, const char *end)
+static bool content_type(struct multipart *m, struct form *f, struct span value)
 {
     if (m->typed) {
         return malformed(f, "A part of the form has two Content-Type lines.");
@@ -152,17 +147,16 @@ static bool content_type(struct multipart *m, struct form *f, const char *value,
     struct buf type, charset;
     buf_borrow(&type, type_memory, sizeof(type_memory));
     buf_borrow(&charset, charset_memory, sizeof(charset_memory));
-    return !form_media_type(value, (size_t)(end - value), &type, NULL, &charset) ||
+    return !form_media_type(value.at, value.len, &type, NULL, &charset) ||
            (form_put(f, &m->field->type, type.data, type.len) &&
             form_put(f, &m->field->charset, charset.data, charset.len));
 }
 
 /* RFC 7578 §4.7: deprecated, and harmless as long as it encodes nothing. */
-static bool transfer_encoding(struct multipart *m, struct form *f, const char *value, const char *end)
+static bool transfer_encoding(struct multipart *m, struct form *f, struct span value)
 {
-    size_t len = (size_t)(end - value);
-    if (m->encoded || (!form_same(value, len, "binary") && !form_same(value, len, "8bit") &&
-                       !form_same(value, len, "7bit"))) {
+    if (m->encoded || (!text_same(value.at, value.len, "binary") && !text_same(value.at, value.len, "8bit") &&
+                       !text_same(value.at, value.len, "7bit"))) {
         return malformed(f,
                          "A part of the form has a Content-Transfer-Encoding: send the bytes as they are.");
     }
@@ -176,28 +170,23 @@ static bool header(struct multipart *m, struct form *f)
     if (++m->headers > HEADERS_MAX) {
         return form_fail(f, FORM_TOO_LARGE, "A part of the form has more than 16 header lines.");
     }
-    if (is_space(*line)) {
+    if (text_one_of(*line, TEXT_BLANKS)) {
         return malformed(f, "A part of the form has a folded header line: write it as one line.");
     }
-    size_t name = form_token(line, m->line.len);
+    size_t name = text_token(line, m->line.len);
     if (name == 0 || line + name == end || line[name] != ':') {
         return malformed(f, "A part of the form has a header line that is not \"Name: value\".");
     }
-    const char *value = line + name + 1;
-    while (value < end && is_space(*value)) {
-        value++;
+    const char *colon = line + name;
+    struct span value = text_trim((struct span){colon + 1, (size_t)(end - colon - 1)}, TEXT_BLANKS);
+    if (text_same(line, name, "Content-Disposition")) {
+        return disposition(m, f, value);
     }
-    while (end > value && is_space(end[-1])) {
-        end--;
+    if (text_same(line, name, "Content-Type")) {
+        return content_type(m, f, value);
     }
-    if (form_same(line, name, "Content-Disposition")) {
-        return disposition(m, f, value, end);
-    }
-    if (form_same(line, name, "Content-Type")) {
-        return content_type(m, f, value, end);
-    }
-    if (form_same(line, name, "Content-Transfer-Encoding")) {
-        return transfer_encoding(m, f, value, end);
+    if (text_same(line, name, "Content-Transfer-Encoding")) {
+        return transfer_encoding(m, f, value);
     }
     return true;
 }
@@ -324,7 +313,8 @@ static bool step(struct multipart *m, struct form *f, char c)
             m->state = LINE_END;
             return true;
         }
-        return is_space(c) || malformed(f, "The form has something else behind a boundary than a line end.");
+        return text_one_of(c, TEXT_BLANKS) ||
+               malformed(f, "The form has something else behind a boundary than a line end.");
     case LINE_END:
         return c == '\n' ? part_begin(m, f) : malformed(f, "A boundary line does not end with CR LF.");
     case HEADER_LF:
@@ -337,7 +327,7 @@ static bool step(struct multipart *m, struct form *f, char c)
             m->state = CLOSED_LF;
             return true;
         }
-        return is_space(c) || malformed(f, "The form goes on behind its closing boundary.");
+        return text_one_of(c, TEXT_BLANKS) || malformed(f, "The form goes on behind its closing boundary.");
     case CLOSED_LF:
         m->state = DONE;
         return c == '\n' || malformed(f, "The form goes on behind its closing boundary.");

@@ -10,16 +10,6 @@
 
 #include <string.h>
 
-static struct span span_of(const struct buf *b)
-{
-    return (struct span){(const char *)b->data, b->len};
-}
-
-static struct span span_text(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 static bool span_equal(struct span a, struct span b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
@@ -27,7 +17,7 @@ static bool span_equal(struct span a, struct span b)
 
 static struct span form_title(const struct form_conf *f)
 {
-    return span_text(f->title != NULL ? f->title : f->name);
+    return text_span(f->title != NULL ? f->title : f->name);
 }
 
 const char *page_csp(void)
@@ -140,7 +130,7 @@ static void put_time(struct buf *out, const struct page_style *s, int64_t second
     date_machine(machine, seconds);
     date_minute(person, seconds);
     buf_fmt(out, "<p class=\"soft\"><time datetime=\"%s\">", machine);
-    html_sentence(out, words(s->language, W_RECEIVED_AT), span_text(person));
+    html_sentence(out, words(s->language, W_RECEIVED_AT), text_span(person));
     buf_str(out, "</time></p>\n");
 }
 
@@ -154,7 +144,7 @@ void page_receipt(struct buf *out, const struct page_style *s, const char *ref, 
     if (put_template(out, TEMPLATE_RECEIPT, &v)) {
         return;
     }
-    frame_open(out, s, MARK_DONE, form_title(s->form), span_text(words(s->language, W_RECEIVED)));
+    frame_open(out, s, MARK_DONE, form_title(s->form), text_span(words(s->language, W_RECEIVED)));
     html_paragraph(out, NULL, words(s->language, W_RECEIVED_LEAD));
     buf_str(out, "<div class=\"receipt\">\n");
     html_paragraph(out, NULL, words(s->language, W_RECEIPT));
@@ -178,7 +168,7 @@ void page_moved(struct buf *out, const struct page_style *s, const char *ref, co
     html_paragraph(out, NULL, words(s->language, W_RECEIPT));
     html_paragraph(out, NULL, ref);
     buf_str(out, "<p><a");
-    html_attribute(out, "href", span_text(url));
+    html_attribute(out, "href", text_span(url));
     buf_byte(out, '>');
     html_str(out, url);
     buf_str(out, "</a></p>\n");
@@ -206,8 +196,8 @@ void page_error(struct buf *out, const struct page_style *s, unsigned status, co
     text_fmt(digits, sizeof digits, "%u", status);
     struct buf small;
     buf_borrow(&small, kicker, sizeof kicker);
-    html_sentence(&small, words(s->language, W_ERROR), span_text(digits));
-    frame_open(out, s, MARK_STOP, span_of(&small), span_text(v.title));
+    html_sentence(&small, words(s->language, W_ERROR), text_span(digits));
+    frame_open(out, s, MARK_STOP, buf_span(&small), text_span(v.title));
     html_paragraph(out, NULL, v.message);
     buf_str(out, "<p><strong>");
     html_str(out, words(s->language, W_NOTHING_STORED));
@@ -225,13 +215,13 @@ void page_about(struct buf *out, const struct page_style *s, const struct conf *
 {
     enum language l = s->language;
     if (s->form == NULL) {
-        frame_open(out, s, MARK_NONE, span_text(c->hostname), span_text(words(l, W_ABOUT)));
+        frame_open(out, s, MARK_NONE, text_span(c->hostname), text_span(words(l, W_ABOUT)));
         buf_str(out, "<p>");
-        html_sentence(out, words(l, W_ABOUT_LEAD), span_text(c->hostname));
+        html_sentence(out, words(l, W_ABOUT_LEAD), text_span(c->hostname));
         buf_str(out, "</p>\n");
         html_paragraph(out, NULL, words(l, W_ABOUT_DATA));
     } else {
-        frame_open(out, s, MARK_NONE, form_title(s->form), span_text(words(l, W_ABOUT_FORM)));
+        frame_open(out, s, MARK_NONE, form_title(s->form), text_span(words(l, W_ABOUT_FORM)));
         html_paragraph(out, NULL, words(l, W_ABOUT_FORM_LEAD));
         html_paragraph(out, "soft", words(l, W_ABOUT_FORM_OWNER));
         frame_way_back(out, s);
@@ -268,7 +258,7 @@ struct input {
 
 static bool error_names(const struct rules_error *e, struct span name)
 {
-    return e->field != NULL && span_equal(span_text(e->field), name);
+    return e->field != NULL && span_equal(text_span(e->field), name);
 }
 
 static bool is_wrong(const struct refill *r, struct span name)
@@ -286,7 +276,7 @@ static bool is_required(const struct form_conf *f, struct span name)
     const struct rule *rule = rules_find(f, name);
     bool required = rule != NULL && rule->required;
     for (size_t i = 0; i < f->required_count && !required; i++) {
-        required = span_equal(span_text(f->required[i]), name);
+        required = span_equal(text_span(f->required[i]), name);
     }
     return required;
 }
@@ -294,7 +284,7 @@ static bool is_required(const struct form_conf *f, struct span name)
 /* Control fields keep their value but are nobody's to see, unless something is wrong with them. */
 static bool is_hidden(const struct refill *r, const struct field *field)
 {
-    struct span name = span_of(&field->name);
+    struct span name = buf_span(&field->name);
     return !field->file && (field->hidden || (name.len > 0 && name.at[0] == '_')) && !is_wrong(r, name);
 }
 
@@ -303,7 +293,7 @@ static size_t input_id(const struct refill *r, struct span name)
 {
     size_t fields = form_count(r->typed);
     for (size_t i = 0; i < fields; i++) {
-        if (span_equal(span_of(&form_field(r->typed, i)->name), name)) {
+        if (span_equal(buf_span(&form_field(r->typed, i)->name), name)) {
             return i;
         }
     }
@@ -331,7 +321,7 @@ static struct span label_of(const struct refill *r, struct buf *label, char *mem
 {
     const struct rule *rule = rules_find(r->style->form, name);
     if (rule != NULL && rule->label != NULL) {
-        return span_text(rule->label);
+        return text_span(rule->label);
     }
     buf_borrow(label, memory, size);
     while (name.len > 0 && is_separator(*name.at)) {
@@ -343,7 +333,7 @@ static struct span label_of(const struct refill *r, struct buf *label, char *mem
         bool capital = i == 0 && c >= 'a' && c <= 'z';
         buf_byte(label, (unsigned char)(capital ? c - 'a' + 'A' : c));
     }
-    return label->len == 0 || !buf_ok(label) ? span_text(say(r, W_UNNAMED)) : span_of(label);
+    return label->len == 0 || !buf_ok(label) ? text_span(say(r, W_UNNAMED)) : buf_span(label);
 }
 
 static void put_messages(const struct refill *r, const struct input *in)
@@ -415,7 +405,7 @@ static void put_hidden(struct buf *out, struct span name, struct span value)
 static void put_token(struct buf *out, const struct page_style *s)
 {
     if (s->token != NULL) {
-        put_hidden(out, span_text(TOKEN_FIELD), span_text(s->token));
+        put_hidden(out, text_span(TOKEN_FIELD), text_span(s->token));
     }
 }
 
@@ -434,11 +424,12 @@ static void put_typed(const struct refill *r)
         if (is_left_out(r, field)) {
             continue;
         }
-        struct input in = {.id = i, .name = span_of(&field->name), .file = field->file, .again = field->file};
+        struct input in = {
+            .id = i, .name = buf_span(&field->name), .file = field->file, .again = field->file};
         if (field->file) {
-            in.filename = span_of(&field->filename);
+            in.filename = buf_span(&field->filename);
         } else {
-            in.value = span_of(&field->value);
+            in.value = buf_span(&field->value);
         }
         if (is_hidden(r, field)) {
             put_hidden(r->out, in.name, in.value);
@@ -456,7 +447,7 @@ static void put_missing(const struct refill *r)
         if (r->errors[i].field == NULL) {
             continue;
         }
-        struct input in = {.id = fields + i, .name = span_text(r->errors[i].field)};
+        struct input in = {.id = fields + i, .name = text_span(r->errors[i].field)};
         if (input_id(r, in.name) == in.id) {
             put_row(r, &in);
         }
@@ -500,10 +491,10 @@ static void put_summary(const struct refill *r, bool linked)
         bool link = linked && e->field != NULL;
         buf_str(r->out, "<li>");
         if (link) {
-            buf_fmt(r->out, "<a href=\"#f%zu\">", input_id(r, span_text(e->field)));
+            buf_fmt(r->out, "<a href=\"#f%zu\">", input_id(r, text_span(e->field)));
         }
         if (e->field != NULL) {
-            html_text(r->out, label_of(r, &label, memory, sizeof memory, span_text(e->field)));
+            html_text(r->out, label_of(r, &label, memory, sizeof memory, text_span(e->field)));
             html_str(r->out, say(r, W_COLON));
         }
         html_str(r->out, e->message);
@@ -517,7 +508,7 @@ static bool fits(const struct form_conf *f, struct form *typed)
     size_t left = REFILL_MAX;
     for (size_t i = 0; i < form_count(typed); i++) {
         const struct field *field = form_field(typed, i);
-        const struct rule *rule = rules_find(f, span_of(&field->name));
+        const struct rule *rule = rules_find(f, buf_span(&field->name));
         size_t cost = FIELD_COST + field->name.len + (field->file ? field->filename.len : field->value.len);
         cost += rule != NULL ? rule->choice_count * CHOICE_COST : 0;
         if (cost > left) {
@@ -539,7 +530,7 @@ static void put_again(const struct refill *r, enum frame_mark mark, enum word ti
     if (put_template(r->out, TEMPLATE_INVALID, &v)) {
         return;
     }
-    frame_open(r->out, r->style, mark, form_title(r->style->form), span_text(v.title));
+    frame_open(r->out, r->style, mark, form_title(r->style->form), text_span(v.title));
     html_paragraph(r->out, NULL, v.message);
     put_summary(r, again);
     if (again) {
@@ -568,7 +559,7 @@ void page_spam(struct buf *out, const struct page_style *s, struct form *typed,
 static void put_demo_field(struct buf *out, const struct page_style *s, const char *name, enum word label,
                            enum word hint, const char *control)
 {
-    bool required = is_required(s->form, span_text(name));
+    bool required = is_required(s->form, text_span(name));
     buf_fmt(out, "<div class=\"row\">\n<label for=\"%s\">", name);
     html_str(out, words(s->language, label));
     if (required) {
@@ -604,8 +595,8 @@ static void put_demo_items(struct buf *out, const struct page_style *s)
 
 void page_demo(struct buf *out, const struct page_style *s)
 {
-    frame_open(out, s, MARK_NONE, span_text(words(s->language, W_DEMO_KICKER)),
-               span_text(words(s->language, W_DEMO)));
+    frame_open(out, s, MARK_NONE, text_span(words(s->language, W_DEMO_KICKER)),
+               text_span(words(s->language, W_DEMO)));
     html_paragraph(out, "soft", words(s->language, W_DEMO_LEAD));
     buf_str(out, "<form method=\"post\" enctype=\"multipart/form-data\" action=\"/f/");
     html_str(out, s->form->name);
@@ -626,7 +617,7 @@ void page_demo(struct buf *out, const struct page_style *s)
     buf_str(
         out,
         "<div class=\"row check\">\n<input type=\"checkbox\" id=\"consent\" name=\"consent\" value=\"yes\"");
-    buf_str(out, is_required(s->form, span_text("consent")) ? " required" : "");
+    buf_str(out, is_required(s->form, text_span("consent")) ? " required" : "");
     buf_str(out, ">\n<label for=\"consent\">");
     html_str(out, words(s->language, W_DEMO_CONSENT));
     buf_str(out, "</label>\n</div>\n<button type=\"submit\">");

@@ -72,13 +72,9 @@ bool passwd_matches(const char *hash, const char *password)
         return false;
     }
     compute(password, hash, computed);
-    unsigned char difference = computed[0] == '\0';
-    for (size_t i = 0; i < sizeof computed;
-         i++) { /* all of it: where they differ must not show in the time */
-        difference |= (unsigned char)(computed[i] ^ wanted[i]);
-    }
+    bool same = hash_same(computed, wanted, sizeof computed) && computed[0] != '\0';
     explicit_bzero(computed, sizeof computed);
-    return difference == 0;
+    return same;
 }
 
 bool passwd_is_hash(const char *text)

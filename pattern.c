@@ -93,8 +93,7 @@ static void add(struct size *s, const char **at)
  * GNU gives a meaning: who writes \d means Perl's. */
 static const char *perl_fault(const char *at)
 {
-    if (at[0] == '\\' && ((at[1] >= 'a' && at[1] <= 'z') || (at[1] >= 'A' && at[1] <= 'Z')) &&
-        strchr("wWsSbB", at[1]) == NULL) {
+    if (at[0] == '\\' && text_letter(at[1]) && strchr("wWsSbB", at[1]) == NULL) {
         return "has a \\ before a letter that stands for itself all the same: a digit is [0-9], not \\d";
     }
     if (at[0] == '[') {

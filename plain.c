@@ -92,16 +92,9 @@ static bool read_challenge(int acme, const char *token, size_t len, struct buf *
         return false;
     }
     struct stat st;
-    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    unsigned char bytes[1024];
-    for (ssize_t n; ok && (n = read(fd, bytes, sizeof bytes)) != 0;) {
-        ok = n > 0;
-        if (ok) {
-            buf_put(out, bytes, (size_t)n);
-        }
-    }
+    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && buf_read(fd, out);
     close(fd);
-    return ok && buf_ok(out);
+    return ok;
 }
 
 static void respond_challenge(int acme, const struct request_line *l, bool head_only, struct buf *out)

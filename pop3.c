@@ -9,7 +9,6 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -62,13 +61,6 @@ struct pop3_server {
     int64_t rests_until; /* 0: accepting */
     int64_t drain_until; /* 0: not draining */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + 1; /* never 0 */
-}
 
 /* ---- work ------------------------------------------------------------------------------------ */
 
@@ -480,7 +472,7 @@ void pop3_run(struct pop3_server *s)
     int wait = -1;
     while (s->drain_until == 0 || (s->open > 0 && s->now < s->drain_until)) {
         int n = epoll_wait(s->epoll, events, EVENTS, wait);
-        s->now = now_ms();
+        s->now = clock_ms();
         for (int i = 0; i < n; i++) {
             on_event(s, &events[i]);
         }
@@ -502,7 +494,7 @@ struct pop3_server *pop3_start(struct pop3 *p)
         return NULL;
     }
     s->p = p;
-    s->now = now_ms();
+    s->now = clock_ms();
     tls_policy_init(&s->policy, p->chain, signer_sign, &p->signer);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     s->checks = worker_start();

@@ -3,7 +3,6 @@
 #include "bridge.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum argument { ARG_NONE, ARG_TEXT, ARG_NUMBER, ARG_MAYBE_NUMBER, ARG_TOP, ARG_PLAIN };
 
@@ -64,7 +63,7 @@ static bool read_plain(struct popcmd *c, const char *at, const char *end)
 {
     size_t len;
     const char *word = next_word(&at, end, &len);
-    if (len != 5 || strncasecmp(word, "PLAIN", len) != 0) {
+    if (!text_same(word, len, "PLAIN")) {
         return fail(c, "AUTH takes a mechanism, and PLAIN is the only one: AUTH PLAIN");
     }
     if (at != end) {
@@ -108,7 +107,7 @@ bool popcmd_parse(struct popcmd *c, const char *line, size_t len)
     size_t word_len;
     const char *word = next_word(&at, end, &word_len);
     for (size_t i = 0; i < COUNT(verbs); i++) {
-        if (word_len != strlen(verbs[i].name) || strncasecmp(word, verbs[i].name, word_len) != 0) {
+        if (!text_same(word, word_len, verbs[i].name)) {
             continue;
         }
         c->verb = verbs[i].verb;
@@ -142,44 +141,6 @@ bool popcmd_password(struct popcmd_login *l, const char *text, size_t len)
     return true;
 }
 
-/* The value of a letter of base64 (RFC 4648 §4), 64 for any other byte; no look-up in a table, whose place in the
- * cache could tell of a password. */
-static unsigned base64_value(unsigned char c)
-{
-    unsigned value = 64;
-    value = c >= 'A' && c <= 'Z' ? 0u + c - 'A' : value;
-    value = c >= 'a' && c <= 'z' ? 26u + c - 'a' : value;
-    value = c >= '0' && c <= '9' ? 52u + c - '0' : value;
-    value = c == '+' ? 62 : value;
-    return c == '/' ? 63 : value;
-}
-
-/* Whole groups only, padding only at the end, no bit left over (RFC 4648 §3). out has room for len * 3 / 4 bytes. */
-static bool base64_decode(const char *text, size_t len, unsigned char *out, size_t *out_len)
-{
-    size_t letters = len;
-    while (letters > 0 && len - letters < 2 && text[letters - 1] == '=') {
-        letters--;
-    }
-    uint32_t bits = 0;
-    unsigned held = 0;
-    *out_len = 0;
-    for (size_t i = 0; i < letters; i++) {
-        unsigned value = base64_value((unsigned char)text[i]);
-        if (value > 63) {
-            return false;
-        }
-        bits = bits << 6 | value;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            out[(*out_len)++] = (unsigned char)(bits >> held);
-            bits &= (1u << held) - 1;
-        }
-    }
-    return len % 4 == 0 && bits == 0;
-}
-
 /* message = [authzid] NUL authcid NUL passwd */
 static bool split_plain(struct popcmd_login *l, const char *message, size_t len)
 {
@@ -204,10 +165,11 @@ static bool split_plain(struct popcmd_login *l, const char *message, size_t len)
 
 bool popcmd_plain(struct popcmd_login *l, const char *text, size_t len)
 {
-    unsigned char message[POPCMD_CONTINUATION_MAX];
-    size_t message_len;
-    bool ok = len <= sizeof message && base64_decode(text, len, message, &message_len) &&
-              split_plain(l, (const char *)message, message_len);
-    explicit_bzero(message, sizeof message);
+    char memory[POPCMD_CONTINUATION_MAX];
+    struct buf message;
+    buf_borrow(&message, memory, sizeof memory);
+    bool ok = len <= sizeof memory && base64_get(&message, text, len, BASE64) &&
+              split_plain(l, memory, message.len);
+    explicit_bzero(memory, sizeof memory);
     return ok;
 }

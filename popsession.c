@@ -67,12 +67,8 @@ static void want(struct popsession *s, enum popsession_want what, void (*job)(st
 static bool same_user(const struct popsession *s)
 {
     char wanted[POPCMD_USER_MAX + 1] = "";
-    unsigned char difference = s->login.user[0] == '\0';
     text_copy(wanted, sizeof wanted, s->pickup->name);
-    for (size_t i = 0; i < sizeof wanted; i++) {
-        difference |= (unsigned char)(wanted[i] ^ s->login.user[i]);
-    }
-    return difference == 0;
+    return hash_same(wanted, s->login.user, sizeof wanted) && s->login.user[0] != '\0';
 }
 
 /* The hash is computed whoever it is, so that an unknown user takes as long as a wrong password. */

@@ -26,11 +26,6 @@ static void put_character(struct writer *w, uint32_t c)
     put(w, bytes, utf8_bytes(c, bytes));
 }
 
-static struct span span_of(const struct buf *b)
-{
-    return (struct span){(const char *)b->data, b->len};
-}
-
 static bool finish(struct writer *w)
 {
     bool ended = encode_lines_end(&w->lines);
@@ -73,10 +68,10 @@ static void put_json_upload(struct writer *w, const struct field *f)
     buf_borrow(&text, memory, sizeof memory);
     upload_name(f, &text);
     w->failed = w->failed || !buf_ok(&text);
-    put_member(w, "file", span_of(&text));
+    put_member(w, "file", buf_span(&text));
     buf_clear(&text);
     upload_type(f, &text);
-    put_member(w, "type", span_of(&text));
+    put_member(w, "type", buf_span(&text));
     text_fmt(size, sizeof size, ", \"size\": %zu", f->value.len);
     put_text(w, size);
     explicit_bzero(memory, sizeof memory);
@@ -85,14 +80,14 @@ static void put_json_upload(struct writer *w, const struct field *f)
 static void put_json_field(struct writer *w, const struct field *f)
 {
     put_text(w, "{\"name\": ");
-    put_json(w, span_of(&f->name));
+    put_json(w, buf_span(&f->name));
     if (f->label != NULL) {
         put_member(w, "label", form_label(f));
     }
     if (f->file) {
         put_json_upload(w, f);
     } else {
-        put_member(w, "value", span_of(&f->value));
+        put_member(w, "value", buf_span(&f->value));
     }
     put_text(w, "}");
 }
@@ -104,9 +99,9 @@ bool record_json(const struct message *m, struct sink *out)
     encode_lines_begin(&w.lines, out);
     date_machine(received, m->time);
     put_text(&w, "{\n  \"form\": ");
-    put_json(&w, (struct span){m->form, strlen(m->form)});
-    put_member(&w, "receipt", (struct span){m->ref, strlen(m->ref)});
-    put_member(&w, "received", (struct span){received, strlen(received)});
+    put_json(&w, text_span(m->form));
+    put_member(&w, "receipt", text_span(m->ref));
+    put_member(&w, "received", text_span(received));
     put_text(&w, ",\n  \"fields\": [");
     const char *between = "\n    ";
     for (size_t i = 0; i < form_count(m->fields) && !w.failed; i++) {
@@ -187,7 +182,7 @@ static bool put_cell_value(struct writer *w, const struct field *f, bool begun)
         upload_name(f, &name);
         w->failed = w->failed || !buf_ok(&name);
     }
-    struct span text = span_of(f->file ? &name : &f->value);
+    struct span text = buf_span(f->file ? &name : &f->value);
     if (text.len > 0 && begun) {
         put_text(w, "\r\n");
         put_cell_text(w, text);
@@ -231,9 +226,9 @@ bool record_csv(const struct message *m, struct sink *out)
              d.hour, d.minute, d.second); /* as spreadsheets know a point in time */
     put_text(&w, "\xEF\xBB\xBF\"Receipt\",\"Received (UTC)\"");
     put_columns(&w, m->fields, true);
-    put_cell(&w, (struct span){m->ref, strlen(m->ref)});
+    put_cell(&w, text_span(m->ref));
     put_text(&w, ",");
-    put_cell(&w, (struct span){received, strlen(received)});
+    put_cell(&w, text_span(received));
     put_columns(&w, m->fields, false);
     return finish(&w);
 }

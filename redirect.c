@@ -10,11 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* Does an escape of this byte stand at at? digits: two, the letters of them small. */
 static bool is_escape(const char *at, const char *end, const char *digits)
 {
@@ -54,8 +49,8 @@ static bool write_rest(const char *at, const char *end, struct buf *out)
         if (c < ' ' || c == 0x7F || c == '\\') {
             return false;
         }
-        if (c == '%' && (end - at < 3 || !is_hex(at[1]) || !is_hex(at[2]) || is_escape(at, end, "0d") ||
-                         is_escape(at, end, "0a") || is_escape(at, end, "00"))) {
+        if (c == '%' && (end - at < 3 || text_hex(at[1]) < 0 || text_hex(at[2]) < 0 ||
+                         is_escape(at, end, "0d") || is_escape(at, end, "0a") || is_escape(at, end, "00"))) {
             return false;
         }
         if (c == ' ' || c > '~' || strchr("\"<>^`{|}", c) != NULL) {
@@ -70,7 +65,7 @@ static bool write_rest(const char *at, const char *end, struct buf *out)
 static size_t find_any(const char *at, const char *end, const char *bytes)
 {
     const char *c = at;
-    while (c < end && (*c == '\0' || strchr(bytes, *c) == NULL)) {
+    while (c < end && !text_one_of(*c, bytes)) {
         c++;
     }
     return (size_t)(c - at);
@@ -100,13 +95,8 @@ static bool begins(const char *at, const char *end, const char *with)
 
 bool redirect_read(const char *text, size_t len, const char *site, struct buf *out)
 {
-    const char *at = text, *end = text + len;
-    while (at < end && *at == ' ') {
-        at++;
-    }
-    while (end > at && end[-1] == ' ') {
-        end--;
-    }
+    struct span trimmed = text_trim((struct span){text, len}, " ");
+    const char *at = trimmed.at, *end = at + trimmed.len;
     if (at == end || end - at > REDIRECT_MAX) {
         return false;
     }

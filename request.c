@@ -46,14 +46,10 @@ static bool wants_json(struct span accept, struct span with)
            find(accept, "application/json") < find(accept, "text/html");
 }
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, text != NULL ? strlen(text) : 0};
-}
-
 bool request_wants_json(const struct http_request *r)
 {
-    return wants_json(span_of(request_header(r, "Accept")), span_of(request_header(r, "X-Requested-With")));
+    return wants_json(text_span(request_header(r, "Accept")),
+                      text_span(request_header(r, "X-Requested-With")));
 }
 
 enum language request_language(const struct http_request *r)

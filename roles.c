@@ -123,7 +123,10 @@ static void tell_ready(const struct set *s)
     malloc_trim(0); /* building the filter took much, and nothing will need it again */
 }
 
-unsigned roles_link(const struct set *s, enum roles_client kind, unsigned number)
+enum client { CLIENT_FRONT, CLIENT_COMMIT, CLIENT_PICKUP };
+
+/* Which socket to the signer is whose: a front's loop and its commit thread have one each. */
+static unsigned link_of(const struct set *s, enum client kind, unsigned number)
 {
     return kind == CLIENT_FRONT    ? number
            : kind == CLIENT_COMMIT ? s->fronts + number
@@ -171,7 +174,7 @@ static size_t load_keys(const struct conf *c, struct key **out)
 static void assign_keys(const struct set *s, const struct key *keys, size_t key_count,
                         struct signer_client *clients, unsigned count)
 {
-    unsigned first = roles_link(s, CLIENT_COMMIT, 0), end = roles_link(s, CLIENT_COMMIT, s->fronts);
+    unsigned first = link_of(s, CLIENT_COMMIT, 0), end = link_of(s, CLIENT_COMMIT, s->fronts);
     for (unsigned i = 0; i < count; i++) {
         bool mail = i >= first && i < end;
         clients[i] = (struct signer_client){
@@ -234,8 +237,8 @@ static size_t front_fds(const struct set *s, unsigned number, int *keep, size_t 
     } all[] = {{s->listen_fds, c->listen_count},
                {s->http_fds, c->http_listen_count},
                {s->admin_fds, c->admin_listen_count},
-               {&s->signer[roles_link(s, CLIENT_FRONT, number)][0], 1},
-               {&s->signer[roles_link(s, CLIENT_COMMIT, number)][0], 1},
+               {&s->signer[link_of(s, CLIENT_FRONT, number)][0], 1},
+               {&s->signer[link_of(s, CLIENT_COMMIT, number)][0], 1},
                {&s->wake[1], 1},
                {&s->ready[1], 1}};
     size_t n = 0;
@@ -314,12 +317,12 @@ _Noreturn void roles_front(const struct set *s, unsigned slot, unsigned number)
                       .peers = s->peers,
                       .limit = s->limit,
                       .token_secret = s->token_secret,
-                      .mail_signer = s->signer[roles_link(s, CLIENT_COMMIT, number)][0],
+                      .mail_signer = s->signer[link_of(s, CLIENT_COMMIT, number)][0],
                       .number = number,
                       .wake = s->wake[1],
                       .acme = -1,
                       .signals = open_signals()};
-    signer_link_init(&f.signer, s->signer[roles_link(s, CLIENT_FRONT, number)][0]);
+    signer_link_init(&f.signer, s->signer[link_of(s, CLIENT_FRONT, number)][0]);
     if (s->conf->acme_webroot != NULL) {
         f.acme = open(s->conf->acme_webroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
@@ -470,7 +473,7 @@ _Noreturn void roles_pickup(const struct set *s, unsigned slot, unsigned number)
 {
     char why[WHY];
     const struct pickup *pickup = pickup_at(s->conf, number);
-    int keep[LISTEN_MAX + 2] = {s->ready[1], s->signer[roles_link(s, CLIENT_PICKUP, number)][0]};
+    int keep[LISTEN_MAX + 2] = {s->ready[1], s->signer[link_of(s, CLIENT_PICKUP, number)][0]};
     size_t kept = 2;
     begin("pickup", "fb-pickup");
     for (size_t i = 0; i < pickup->listen_count && kept < COUNT(keep); i++) {
@@ -485,7 +488,7 @@ _Noreturn void roles_pickup(const struct set *s, unsigned slot, unsigned number)
                      .chain = s->chain,
                      .cache = NULL, /* the fronts' sessions are not its own, and it has few */
                      .signals = open_signals()};
-    signer_link_init(&p.signer, s->signer[roles_link(s, CLIENT_PICKUP, number)][0]);
+    signer_link_init(&p.signer, s->signer[link_of(s, CLIENT_PICKUP, number)][0]);
     struct sandbox_path path = {pickup->maildir, ALLOW_READ | ALLOW_DROP};
     if (!sandbox_paths(SANDBOX_PICKUP, &path, 1, why, sizeof why)) { /* its threads inherit it */
         give_up(why);

@@ -89,11 +89,6 @@ static void say_number(const struct checking *j, const struct rule *rule, const 
 
 /* ---- one value ------------------------------------------------------------------------------- */
 
-static struct span span_of(const struct buf *b)
-{
-    return (struct span){(const char *)b->data, b->len};
-}
-
 /* As browsers count them: a line end is one character, though it is sent as two (HTML, "API value"). */
 static size_t characters(struct span text)
 {
@@ -123,12 +118,12 @@ static bool check_range(const struct checking *j, const struct rule *rule, struc
     char limit[FIELD_LIMIT_SIZE];
     bool number = rule->type == FIELD_NUMBER || rule->type == FIELD_INTEGER;
     if (rule->min != NULL && fieldtype_limit(rule->type, rule->min, j->now, limit) &&
-        fieldtype_compare(rule->type, value, (struct span){limit, strlen(limit)}) < 0) {
+        fieldtype_compare(rule->type, value, text_span(limit)) < 0) {
         say(j, rule, number ? &below : &before, limit);
         return false;
     }
     if (rule->max != NULL && fieldtype_limit(rule->type, rule->max, j->now, limit) &&
-        fieldtype_compare(rule->type, value, (struct span){limit, strlen(limit)}) > 0) {
+        fieldtype_compare(rule->type, value, text_span(limit)) > 0) {
         say(j, rule, number ? &above : &after, limit);
         return false;
     }
@@ -173,12 +168,12 @@ static bool ends_in(struct span text, const char *end)
  * nothing about what is in the file. */
 static bool accepted(const struct rule *rule, const struct field *f)
 {
-    struct span type = span_of(&f->type);
+    struct span type = buf_span(&f->type);
     for (size_t i = 0; i < rule->accept_count; i++) {
         const char *kind = rule->accept[i];
         size_t len = strlen(kind);
         bool group = len > 2 && strcmp(kind + len - 2, "/*") == 0;
-        if ((kind[0] == '.' && ends_in(span_of(&f->filename), kind)) ||
+        if ((kind[0] == '.' && ends_in(buf_span(&f->filename), kind)) ||
             (group && type.len >= len - 1 && strncasecmp(type.at, kind, len - 1) == 0) ||
             (kind[0] != '.' && type.len == len && ends_in(type, kind))) {
             return true;
@@ -215,7 +210,7 @@ static bool is_named(const struct field *f, const char *name, size_t len)
 
 static bool is_filled(const struct field *f)
 {
-    return f->file ? f->value.len > 0 : fieldtype_trim(span_of(&f->value)).len > 0;
+    return f->file ? f->value.len > 0 : text_trim(buf_span(&f->value), TEXT_SPACES).len > 0;
 }
 
 bool rules_filled(struct form *f, const char *name)
@@ -250,7 +245,7 @@ static void check_pattern(const struct checking *j, const struct rule *rule)
     bool fits = true;
     for (size_t i = 0; i < form_count(j->typed) && fits; i++) {
         const struct field *f = form_field(j->typed, i);
-        struct span value = fieldtype_trim(span_of(&f->value));
+        struct span value = text_trim(buf_span(&f->value), TEXT_SPACES);
         if (is_named(f, rule->name, len) && !f->file && value.len > 0) {
             total += characters(value);
             fits = p != NULL && total <= PATTERN_VALUE_MAX && pattern_fits(p, value);
@@ -309,7 +304,8 @@ static void check_rule(const struct checking *j, const struct rule *rule)
         filled = true;
         files += f->file ? 1 : 0;
         text = text || !f->file;
-        if (f->file ? !check_file(j, rule, f) : !check_text(j, rule, fieldtype_trim(span_of(&f->value)))) {
+        if (f->file ? !check_file(j, rule, f)
+                    : !check_text(j, rule, text_trim(buf_span(&f->value), TEXT_SPACES))) {
             return;
         }
     }
@@ -349,8 +345,8 @@ bool rules_dress(const struct form_conf *f, struct form *typed)
 {
     for (size_t i = 0; i < form_count(typed); i++) {
         struct field *field = form_field(typed, i);
-        const struct rule *rule = rules_find(f, span_of(&field->name));
-        bool blank = !field->file && fieldtype_trim(span_of(&field->value)).len == 0;
+        const struct rule *rule = rules_find(f, buf_span(&field->name));
+        bool blank = !field->file && text_trim(buf_span(&field->value), TEXT_SPACES).len == 0;
         field->label = rule != NULL ? rule->label : NULL;
         field->hidden = field->hidden || is_one_of(field, f->leave_out, f->leave_out_count) ||
                         (blank && !f->blank_fields);

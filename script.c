@@ -67,15 +67,10 @@ void script_etag(const struct buf *script, char tag[SCRIPT_ETAG_SIZE])
 {
     unsigned char hash[br_sha256_SIZE];
     struct buf text;
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, script->data, script->len);
-    br_sha256_out(&sha, hash);
+    hash_digest(script->data, script->len, hash);
     buf_borrow(&text, tag, SCRIPT_ETAG_SIZE);
     buf_byte(&text, '"');
-    for (size_t i = 0; i < sizeof hash / 2; i++) {
-        buf_fmt(&text, "%02x", hash[i]);
-    }
+    buf_hex(&text, hash, sizeof hash / 2);
     buf_str(&text, "\"");
     tag[text.len] = '\0';
 }

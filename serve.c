@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -49,13 +48,6 @@ struct serve {
     bool fewer;          /* somebody has left or gone to rest since the last time */
     size_t open;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- deadlines: one list a phase; all in it wait equally long, so the first is due first ----- */
 
@@ -347,7 +339,7 @@ void serve_run(struct serve *s)
         int wait = s->env.ready != NULL || http_due(s->env.http) ? 0 : until_deadline(s);
         wait = look >= 0 && (wait < 0 || look < wait) ? look : wait;
         int n = epoll_wait(s->env.epoll, events, EVENTS, wait);
-        s->now = now_ms();
+        s->now = clock_ms();
         bool http = on_events(s, events, n);
         run_ready(s);
         if (http || look >= 0 || s->env.passed || http_due(s->env.http)) {
@@ -463,7 +455,7 @@ struct serve *serve_start(struct front *f)
         s->timeouts[p] = (int64_t)seconds[p] * 1000;
     }
     s->timeouts[PHASE_PAUSE] = PAUSE;
-    s->now = now_ms();
+    s->now = clock_ms();
     if (!watch_listeners(s, true) || !watch_input(s, f->signals, EVENT_SIGNAL) ||
         !watch_input(s, http_fd(s->env.http), EVENT_HTTP) ||
         !watch_input(s, http_commit_fd(s->env.http), EVENT_COMMIT)) {

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DIGEST_MAX = 64 };
@@ -37,19 +36,12 @@ void signer_link_init(struct signer_link *l, int fd)
     }
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* false: nothing came in time. Answers to others, who no longer wait, are skipped; but the signer lives. */
 static bool await_answer(struct signer_link *l, uint64_t number, struct answer *a)
 {
-    int64_t deadline = now_ms() + (l->silent ? SIGNER_PROBE_WAIT : SIGNER_WAIT);
+    int64_t deadline = clock_ms() + (l->silent ? SIGNER_PROBE_WAIT : SIGNER_WAIT);
     for (;;) {
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_ms();
         struct pollfd p = {.fd = l->fd, .events = POLLIN};
         if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR)) {
             return false;
@@ -58,7 +50,7 @@ static bool await_answer(struct signer_link *l, uint64_t number, struct answer *
         if (n == (ssize_t)sizeof *a && l->silent) {
             log_info("the signer answers again");
             l->silent = false;
-            deadline = now_ms() + SIGNER_WAIT;
+            deadline = clock_ms() + SIGNER_WAIT;
         }
         if (n == (ssize_t)sizeof *a && a->number == number) {
             return true;
@@ -73,7 +65,7 @@ static bool await_answer(struct signer_link *l, uint64_t number, struct answer *
  * again, a request is made only now and then, with little patience, and the others fail at once. */
 static bool ask(struct signer_link *l, const struct request *r, struct answer *a)
 {
-    if (l->silent && now_ms() < l->ask_again) {
+    if (l->silent && clock_ms() < l->ask_again) {
         return false;
     }
     if (send(l->fd, r, sizeof *r, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *r &&
@@ -84,7 +76,7 @@ static bool ask(struct signer_link *l, const struct request *r, struct answer *a
         log_error("the signer does not answer: handshakes and signatures fail until it does");
     }
     l->silent = true;
-    l->ask_again = now_ms() + SIGNER_PROBE_EVERY;
+    l->ask_again = clock_ms() + SIGNER_PROBE_EVERY;
     return false;
 }
 

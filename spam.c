@@ -78,12 +78,7 @@ void spam_hide(const struct form_conf *f, struct form *fields)
 
 static bool is_blank(const struct buf *b)
 {
-    for (size_t i = 0; i < b->len; i++) {
-        if (b->data[i] != ' ' && b->data[i] != '\t' && b->data[i] != '\r' && b->data[i] != '\n') {
-            return false;
-        }
-    }
-    return true;
+    return text_trim(buf_span(b), TEXT_SPACES).len == 0;
 }
 
 static void judge_traps(struct spam_verdict *v, const struct form_conf *f, struct form *fields)
@@ -128,9 +123,7 @@ static void judge_token(struct spam_verdict *v, const struct spam_job *job)
     case TOKEN_NONE: v->points[SPAM_NO_TOKEN] = token_points(f, NO_TOKEN_POINTS); break;
     case TOKEN_EXPIRED: v->points[SPAM_TOKEN_EXPIRED] = token_points(f, EXPIRED_POINTS); break;
     case TOKEN_FORGED: v->points[SPAM_TOKEN_FORGED] = token_points(f, FORGED_POINTS); break;
-    case TOKEN_GOOD:
-        v->good_token = true;
-        v->points[SPAM_TOO_FAST] = age < (int64_t)f->min_time ? TOO_FAST_POINTS : 0;
+    case TOKEN_GOOD: v->points[SPAM_TOO_FAST] = age < (int64_t)f->min_time ? TOO_FAST_POINTS : 0;
     }
     if (f->proof_bits > 0) {
         judge_proof(v, f, token, proof);

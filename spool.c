@@ -592,11 +592,7 @@ static bool read_state(int directory, const char *file, struct state *st)
     }
     struct buf b;
     buf_init(&b, STATE_SIZE_MAX);
-    ssize_t n = 0;
-    for (void *room; (room = buf_room(&b, 4096)) != NULL && (n = read(fd, room, 4096)) > 0;) {
-        b.len += (size_t)n;
-    }
-    int error = n < 0 ? errno : buf_ok(&b) && state_parse(st, b.data, b.len) ? 0 : EBADMSG;
+    int error = !buf_read(fd, &b) ? errno : state_parse(st, b.data, b.len) ? 0 : EBADMSG;
     buf_free(&b);
     close(fd);
     errno = error;

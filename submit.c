@@ -37,9 +37,7 @@ static unsigned over_limit(const struct http_request *r, const char **what)
 {
     const struct form_conf *f = r->form;
     const struct sockaddr_storage *addr = &r->link->visitor.addr;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t now = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    int64_t now = clock_ns() / 1000;
     unsigned wait = network_is_internet(addr) && !network_is_loopback(addr)
                         ? limit_take(r->http->limit, &f->rate, f->name, network_id(addr), now)
                         : 0;

@@ -94,7 +94,7 @@ static void put_row(struct encode_qp *q, const struct field *f)
         const char *remark = letter_repair(f, repair);
         if (remark != NULL) {
             put_text(q, "<br>");
-            put_remark(q, (struct span){remark, strlen(remark)});
+            put_remark(q, text_span(remark));
         }
     }
     put_line(q, "</td></tr>");

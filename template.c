@@ -107,16 +107,11 @@ static void step(struct reader *r, size_t n)
     }
 }
 
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 /* Does text stand here, whatever its case? */
 static bool here(const struct reader *r, const char *text)
 {
     size_t len = strlen(text);
-    return (size_t)(r->end - r->at) >= len && form_same(r->at, len, text);
+    return (size_t)(r->end - r->at) >= len && text_same(r->at, len, text);
 }
 
 static void end_piece(struct reader *r, enum template_place place)
@@ -245,9 +240,9 @@ static void read_attribute(struct reader *r)
     }
     read_name(r, " \t\r\n\f/>=");
     size_t len = (size_t)(r->at - name);
-    if (form_same(name, len, "style")) {
+    if (text_same(name, len, "style")) {
         mistake(r, "a style attribute is not allowed here: give the element a class and style it in <style>");
-    } else if (len > 2 && form_same(name, 2, "on")) {
+    } else if (len > 2 && text_same(name, 2, "on")) {
         mistake(r, "\"%.*s\" is a script, and no script runs on these pages: remove it",
                 (int)(len < 40 ? len : 40), name);
     }
@@ -283,7 +278,7 @@ static void read_tag(struct reader *r)
     step(r, closes ? 2 : 1);
     const char *name = r->at;
     size_t len = read_name(r, " \t\r\n\f/>");
-    if (!closes && form_same(name, len, "script")) {
+    if (!closes && text_same(name, len, "script")) {
         mistake(r, "no script runs on these pages: remove <script>");
     }
     while (r->at < r->end && *r->at != '>') {
@@ -293,18 +288,18 @@ static void read_tag(struct reader *r)
             read_attribute(r);
         }
     }
-    if (form_same(name, len, "form")) {
+    if (text_same(name, len, "form")) {
         r->form = !closes;
     }
     if (r->at == r->end) {
         mistake(r, "a tag without \">\"");
     }
     step(r, 1);
-    if (!closes && form_same(name, len, "style")) {
+    if (!closes && text_same(name, len, "style")) {
         read_content(r, "style", IN_CODE);
-    } else if (!closes && form_same(name, len, "title")) {
+    } else if (!closes && text_same(name, len, "title")) {
         read_content(r, "title", IN_QUOTES);
-    } else if (!closes && form_same(name, len, "textarea")) {
+    } else if (!closes && text_same(name, len, "textarea")) {
         read_content(r, "textarea", IN_QUOTES);
     }
 }
@@ -313,7 +308,7 @@ static void read_tag(struct reader *r)
 static bool tag_here(const struct reader *r)
 {
     size_t left = (size_t)(r->end - r->at), name = left > 1 && r->at[1] == '/' ? 2 : 1;
-    return r->at[0] == '<' && left > name && (is_letter(r->at[name]) || r->at[name] == '{');
+    return r->at[0] == '<' && left > name && (text_letter(r->at[name]) || r->at[name] == '{');
 }
 
 static void read_all(struct reader *r)

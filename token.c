@@ -31,40 +31,6 @@ enum {
 
 _Static_assert(SIZE % 3 == 0 && SIZE / 3 * 4 == TOKEN_LEN, "no padding");
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static void encode(char out[TOKEN_LEN + 1], const unsigned char in[SIZE])
-{
-    for (size_t i = 0; i < SIZE / 3; i++) {
-        uint32_t bits = (uint32_t)in[3 * i] << 16 | (uint32_t)in[3 * i + 1] << 8 | in[3 * i + 2];
-        for (size_t k = 0; k < 4; k++) {
-            out[4 * i + k] = alphabet[bits >> (18 - 6 * k) & 63];
-        }
-    }
-    out[TOKEN_LEN] = '\0';
-}
-
-static bool decode(unsigned char out[SIZE], const char *in, size_t len)
-{
-    if (len != TOKEN_LEN) {
-        return false;
-    }
-    for (size_t i = 0; i < SIZE / 3; i++) {
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 4; k++) {
-            const char *at = memchr(alphabet, in[4 * i + k], sizeof alphabet - 1);
-            if (at == NULL) {
-                return false;
-            }
-            bits = bits << 6 | (uint32_t)(at - alphabet);
-        }
-        out[3 * i] = (unsigned char)(bits >> 16);
-        out[3 * i + 1] = (unsigned char)(bits >> 8);
-        out[3 * i + 2] = (unsigned char)bits;
-    }
-    return true;
-}
-
 static void make_mac(unsigned char mac[MAC_SIZE], const struct token_key *k, const unsigned char *bytes)
 {
     br_hmac_key_context key;
@@ -80,16 +46,6 @@ static void make_mac(unsigned char mac[MAC_SIZE], const struct token_key *k, con
     explicit_bzero(&hmac, sizeof hmac);
 }
 
-/* Takes equally long wherever the first difference is. */
-static bool same_mac(const unsigned char *a, const unsigned char *b)
-{
-    unsigned differ = 0;
-    for (size_t i = 0; i < MAC_SIZE; i++) {
-        differ |= (unsigned)(a[i] ^ b[i]);
-    }
-    return differ == 0;
-}
-
 void token_make(char out[TOKEN_LEN + 1], const struct token_key *k, int64_t time,
                 const unsigned char random[TOKEN_RANDOM])
 {
@@ -99,7 +55,10 @@ void token_make(char out[TOKEN_LEN + 1], const struct token_key *k, int64_t time
     }
     memcpy(bytes + 1 + TIME_SIZE, random, TOKEN_RANDOM);
     make_mac(bytes + SIGNED_SIZE, k, bytes);
-    encode(out, bytes);
+    struct buf text;
+    buf_borrow(&text, out, TOKEN_LEN);
+    base64_put(&text, bytes, sizeof bytes, BASE64_URL);
+    out[TOKEN_LEN] = '\0';
 }
 
 enum token_verdict token_read(const struct token_key *k, const void *text, size_t len, int64_t now,
@@ -110,11 +69,14 @@ enum token_verdict token_read(const struct token_key *k, const void *text, size_
     if (len == 0) {
         return TOKEN_NONE;
     }
-    if (!decode(bytes, text, len) || bytes[0] != VERSION) {
+    struct buf given;
+    buf_borrow(&given, bytes, sizeof bytes);
+    if (len != TOKEN_LEN || !base64_get(&given, text, len, BASE64_URL) || given.len != SIZE ||
+        bytes[0] != VERSION) {
         return TOKEN_FORGED;
     }
     make_mac(mac, k, bytes);
-    if (!same_mac(mac, bytes + SIGNED_SIZE)) {
+    if (!hash_same(mac, bytes + SIGNED_SIZE, MAC_SIZE)) {
         return TOKEN_FORGED;
     }
     uint64_t time = 0; /* one that we have written ourselves */

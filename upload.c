@@ -84,9 +84,7 @@ void upload_name(const struct field *f, struct buf *out)
 static bool is_token(const char *text, size_t len) /* RFC 6838 §4.2, a little stricter than RFC 2045 */
 {
     for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!alnum && (c == '\0' || strchr("!#$&-^_.+", c) == NULL)) {
+        if (!text_alnum(text[i]) && !text_one_of(text[i], "!#$&-^_.+")) {
             return false;
         }
     }

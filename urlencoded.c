@@ -30,17 +30,6 @@ size_t urlencoded_memory(void)
     return sizeof(struct urlencoded);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool put(struct urlencoded *u, struct form *f, const void *bytes, size_t len)
 {
     return form_put(f, u->in_value ? &u->field->value : &u->field->name, bytes, len);
@@ -48,7 +37,7 @@ static bool put(struct urlencoded *u, struct form *f, const void *bytes, size_t 
 
 static bool escape(struct urlencoded *u, struct form *f, char c)
 {
-    int digit = hex_value(c);
+    int digit = text_hex(c);
     if (digit < 0) {
         return form_fail(f, FORM_MALFORMED,
                          "The form has a % that is not followed by two hexadecimal digits.");

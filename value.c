@@ -7,20 +7,9 @@
 #include <strings.h>
 #include <sys/un.h>
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static bool is_lower(char c)
 {
     return c >= 'a' && c <= 'z';
-}
-
-/* ctype.h would ask the locale. */
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
 bool value_name(const char *text)
@@ -28,7 +17,7 @@ bool value_name(const char *text)
     size_t len = 0;
     for (; text[len] != '\0'; len++) {
         char c = text[len];
-        if (!is_lower(c) && !is_digit(c) && c != '_' && c != '-') {
+        if (!is_lower(c) && !text_digit(c) && c != '_' && c != '-') {
             return false;
         }
     }
@@ -40,7 +29,7 @@ static bool scaled(const char *text, const char *units, const uint64_t *factors,
 {
     size_t len = strlen(text);
     uint64_t factor = 1;
-    const char *unit = len > 0 ? strchr(units, lower(text[len - 1])) : NULL;
+    const char *unit = len > 0 ? strchr(units, text_lower(text[len - 1])) : NULL;
     if (unit != NULL) {
         factor = factors[unit - units];
         len--;
@@ -88,8 +77,8 @@ static bool is_label(const char *text, size_t len)
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        char c = lower(text[i]);
-        if (!is_lower(c) && !is_digit(c) && c != '-') {
+        char c = text_lower(text[i]);
+        if (!is_lower(c) && !text_digit(c) && c != '-') {
             return false;
         }
     }
@@ -252,7 +241,7 @@ static size_t skip_scheme(const char *text, bool *https)
 bool value_origin(char *text)
 {
     for (char *c = text; *c != '\0'; c++) {
-        *c = lower(*c);
+        *c = text_lower(*c);
     }
     bool https;
     char *host = text + skip_scheme(text, &https);
@@ -315,36 +304,24 @@ bool value_template(const char *text)
 
 static bool pin_from_hex(const char *text, unsigned char pin[32])
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < 64; i++) {
-        const char *digit = strchr(digits, lower(text[i]));
-        if (digit == NULL) {
+    for (size_t i = 0; i < 32; i++) {
+        int high = text_hex(text[2 * i]), low = text_hex(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
             return false;
         }
-        pin[i / 2] = (unsigned char)((pin[i / 2] << 4) | (digit - digits));
+        pin[i] = (unsigned char)(high << 4 | low);
     }
     return true;
 }
 
-/* 43 digits of 6 bits are 32 bytes and two bits that must be zero (RFC 4648 §3.5). */
+/* With or without its padding. */
 static bool pin_from_base64(const char *text, unsigned char pin[32])
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (size_t i = 0, out = 0; i < 43; i++) {
-        const char *digit = strchr(digits, text[i]);
-        if (digit == NULL) {
-            return false;
-        }
-        bits = (bits << 6) | (uint32_t)(digit - digits);
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            pin[out++] = (unsigned char)(bits >> have);
-        }
-    }
-    return (bits & 3) == 0;
+    char padded[44 + 1];
+    struct buf out;
+    buf_borrow(&out, pin, 32);
+    return text_fmt(padded, sizeof padded, "%.43s=", text) && base64_get(&out, padded, 44, BASE64) &&
+           out.len == 32;
 }
 
 bool value_pin(const char *text, unsigned char pin[32])

@@ -103,7 +103,7 @@ static void put_select(struct buf *out, const struct widget *w)
     buf_str(out, ">\n<option value=\"\">");
     html_str(out, words(w->language, W_DEMO_CHOOSE));
     buf_str(out, "</option>\n");
-    struct span value = fieldtype_trim(w->value);
+    struct span value = text_trim(w->value, TEXT_SPACES);
     for (size_t i = 0; i < w->rule->choice_count; i++) {
         const char *choice = w->rule->choices[i];
         bool chosen = strlen(choice) == value.len && memcmp(choice, value.at, value.len) == 0;

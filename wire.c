@@ -3,7 +3,6 @@
 #include "bridge.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum {
     LINES_MAX = 128,     /* of one reply: the longest EHLO answers seen have about 30 */
@@ -25,7 +24,7 @@ static unsigned reply_code(const char *line, size_t len)
         return 0;
     }
     for (size_t i = 1; i < 3; i++) {
-        if (line[i] < '0' || line[i] > '9') {
+        if (!text_digit(line[i])) {
             return 0;
         }
     }
@@ -55,7 +54,7 @@ bool wire_reply_line(struct wire_reply *r, const char *line, size_t len)
 static size_t digits(const char *text, size_t len)
 {
     size_t n = 0;
-    while (n < len && n < 3 && text[n] >= '0' && text[n] <= '9') {
+    while (n < len && n < 3 && text_digit(text[n])) {
         n++;
     }
     return n;
@@ -114,11 +113,6 @@ void wire_reply_text(const struct wire_reply *r, char *out, size_t size)
     out[b.len] = '\0';
 }
 
-static bool word_is(const char *text, size_t len, const char *word)
-{
-    return len == strlen(word) && strncasecmp(text, word, len) == 0;
-}
-
 /* The next word of a line, or false. */
 static bool next_word(const char **text, size_t *left, const char **word, size_t *len)
 {
@@ -149,7 +143,7 @@ static void parse_auth(struct wire_caps *c, const char *text, size_t left)
     size_t len;
     while (next_word(&text, &left, &word, &len)) {
         for (size_t i = 0; i < COUNT(mechanisms); i++) {
-            if (word_is(word, len, mechanisms[i].name)) {
+            if (text_same(word, len, mechanisms[i].name)) {
                 c->offers |= mechanisms[i].bit;
             }
         }
@@ -171,17 +165,17 @@ static void parse_capability(struct wire_caps *c, const char *line, size_t left)
     if (!next_word(&line, &left, &word, &len)) {
         return;
     }
-    if (word_is(word, len, "AUTH")) {
+    if (text_same(word, len, "AUTH")) {
         c->offers |= CAP_AUTH;
         parse_auth(c, line, left);
-    } else if (word_is(word, len, "SIZE")) {
+    } else if (text_same(word, len, "SIZE")) {
         c->offers |= CAP_SIZE;
         if (next_word(&line, &left, &word, &len) && !text_number(word, len, &c->size)) {
             c->size = 0; /* unreadable: let the host judge the size itself */
         }
     }
     for (size_t i = 0; i < COUNT(simple); i++) {
-        if (word_is(word, len, simple[i].name)) {
+        if (text_same(word, len, simple[i].name)) {
             c->offers |= simple[i].bit;
         }
     }

@@ -52,7 +52,7 @@ enum language words_language(const char *tag, size_t len)
         primary++;
     }
     for (enum language l = 0; l < LANGUAGES; l++) {
-        if (form_same(tag, primary, languages[l]->tag)) {
+        if (text_same(tag, primary, languages[l]->tag)) {
             return l;
         }
     }
@@ -80,7 +80,7 @@ static int read_weight(const char *at, size_t len)
     }
     int weight = (at[0] - '0') * WEIGHT_ONE, unit = WEIGHT_ONE / 10;
     for (size_t i = 2; i < len; i++, unit /= 10) {
-        if (at[i] < '0' || at[i] > '9') {
+        if (!text_digit(at[i])) {
             return -1;
         }
         weight += (at[i] - '0') * unit;

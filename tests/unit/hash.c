@@ -145,6 +145,63 @@ static void in_the_pseudorandom_function_of_tls(void **state)
     }
 }
 
+static void in_one_go(void **state)
+{
+    (void)state;
+    unsigned char expected[32], digest[32];
+    theirs(bytes, 500, expected);
+    hash_digest(bytes, 500, digest);
+    assert_memory_equal(digest, expected, 32);
+    theirs(NULL, 0, expected);
+    hash_digest(NULL, 0, digest);
+    assert_memory_equal(digest, expected, 32);
+}
+
+/* RFC 4231 §4.3. */
+static void keyed_in_one_go(void **state)
+{
+    (void)state;
+    static const unsigned char expected[32] = {
+        0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7,
+        0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43};
+    unsigned char digest[32];
+    hash_hmac("Jefe", 4, "what do ya want for nothing?", 28, digest);
+    assert_memory_equal(digest, expected, 32);
+}
+
+/* The vectors of RFC 7914 §11, of which one block is the beginning. */
+static void a_password_becomes_a_key(void **state)
+{
+    (void)state;
+    static const unsigned char one[32] = {0x55, 0xac, 0x04, 0x6e, 0x56, 0xe3, 0x08, 0x9f, 0xec, 0x16, 0x91,
+                                          0xc2, 0x25, 0x44, 0xb6, 0x05, 0xf9, 0x41, 0x85, 0x21, 0x6d, 0xde,
+                                          0x04, 0x65, 0xe6, 0x8b, 0x9d, 0x57, 0xc2, 0x0d, 0xac, 0xbc};
+    static const unsigned char many[32] = {0x4d, 0xdc, 0xd8, 0xf6, 0x0b, 0x98, 0xbe, 0x21, 0x83, 0x0c, 0xee,
+                                           0x5e, 0xf2, 0x27, 0x01, 0xf9, 0x64, 0x1a, 0x44, 0x18, 0xd0, 0x4c,
+                                           0x04, 0x14, 0xae, 0xff, 0x08, 0x87, 0x6b, 0x34, 0xab, 0x56};
+    unsigned char key[32];
+    hash_pbkdf2("passwd", "salt", 4, 1, key);
+    assert_memory_equal(key, one, 32);
+    hash_pbkdf2("Password", "NaCl", 4, 80000, key);
+    assert_memory_equal(key, many, 32);
+}
+
+static void any_difference_is_one(void **state)
+{
+    (void)state;
+    unsigned char other[100];
+    memcpy(other, bytes, sizeof other);
+    assert_true(hash_same(bytes, other, sizeof other));
+    assert_true(hash_same(bytes, "", 0));
+    for (size_t i = 0; i < sizeof other; i++) {
+        for (unsigned bit = 1; bit < 256; bit <<= 1) {
+            other[i] ^= (unsigned char)bit;
+            assert_false(hash_same(bytes, other, sizeof other));
+            other[i] ^= (unsigned char)bit;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +211,10 @@ int main(void)
         cmocka_unit_test(it_says_of_itself_what_bearssl_says_of_its_own),
         cmocka_unit_test(in_a_multihash),
         cmocka_unit_test(in_an_hmac),
+        cmocka_unit_test(in_one_go),
+        cmocka_unit_test(keyed_in_one_go),
+        cmocka_unit_test(a_password_becomes_a_key),
+        cmocka_unit_test(any_difference_is_one),
         cmocka_unit_test(in_the_pseudorandom_function_of_tls),
     };
     return cmocka_run_group_tests_name("hash", tests, setup, NULL);

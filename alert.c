@@ -1,10 +1,10 @@
 /*
- * Who is to look after held messages, and after those that wait for long, hears of them by mail, at most every
- * ALERT_INTERVAL.
+ * Who is to look after held messages, after those that wait for long, and after certificates that end, hears of them by
+ * mail, at most every ALERT_INTERVAL.
  *
  * What there is to tell is read from the spool, so that no restart forgets it: the messages in held/ whose state was
- * written since the last alert, and those in queue/ that have come of age since. Times are whole seconds and each
- * belongs to one alert:
+ * written since the last alert, those in queue/ that have come of age since, and certificates that have come so close to
+ * their end. Times are whole seconds and each belongs to one alert:
  *
  *     spool/alerted     SECONDS since 1970: what was held, or of age, before was told
  *
@@ -34,7 +34,7 @@ struct news {
     struct buf text; /* quoted-printable */
     struct buf_sink sink;
     struct encode_qp qp;
-    size_t held, waiting;
+    size_t held, waiting, certificates;
     int64_t from, until; /* what happened then is news */
 };
 
@@ -186,6 +186,44 @@ static bool gather(struct news *n, const struct spool *s, int64_t after)
     return true;
 }
 
+/* How long before the end is news: when what renews by itself has failed to, or a person has to; and the end itself. */
+static const struct certificate {
+    enum counter end; /* as last checked */
+    const char *what, *ended;
+    int64_t days[3];
+} certificates[] = {
+    {STAT_CERTIFICATE_EXPIRES, "The TLS certificate", "browsers refuse the forms", {14, 3, 0}},
+    {STAT_SEAL_EXPIRES,
+     "A certificate that mail is encrypted for",
+     "the form with it takes nothing until it is renewed",
+     {30, 7, 0}},
+};
+
+static void look_at_certificate(struct news *n, const struct certificate *c)
+{
+    char text[192], end[DATE_SIZE];
+    int64_t when = stats_get(c->end), left = when - n->until;
+    bool news = false;
+    for (size_t i = 0; i < COUNT(c->days); i++) {
+        news = news || is_news(n, when - c->days[i] * 86400);
+    }
+    if (when == 0 || !news) {
+        return;
+    }
+    date_day(end, when);
+    if (left <= 0) {
+        text_fmt(text, sizeof text, "%s ended on %s: %s.", c->what, end, c->ended);
+    } else {
+        text_fmt(text, sizeof text, "%s ends on %s, in %" PRId64 " days: renew it.", c->what, end,
+                 left / 86400);
+    }
+    if (n->held + n->waiting + n->certificates++ > 0) {
+        put_line(n, "");
+    }
+    put_line(n, text);
+    put_line(n, "    formbridge check  says which it is");
+}
+
 static void put_rest(struct news *n, size_t count)
 {
     char more[64];
@@ -206,6 +244,9 @@ static bool put_news(struct news *n, const struct conf *c, const struct spool *s
         return false;
     }
     put_rest(n, n->waiting);
+    for (size_t i = 0; i < COUNT(certificates); i++) {
+        look_at_certificate(n, &certificates[i]);
+    }
     return true;
 }
 
@@ -235,6 +276,9 @@ static void put_subject(struct buf *line, const struct conf *c, const struct new
                 n->held > 0       ? "more wait"
                 : n->waiting == 1 ? "message waits"
                                   : "messages wait");
+    }
+    if (n->certificates > 0) {
+        buf_fmt(line, "%sa certificate has to be renewed", n->held + n->waiting > 0 ? ", " : "");
     }
 }
 
@@ -296,17 +340,20 @@ static bool send_news(const struct conf *c, struct spool *s, int64_t from, int64
     buf_sink(&n.sink, &n.text);
     encode_qp_begin(&n.qp, &n.sink.sink);
     bool ok = put_news(&n, c, s);
-    if (ok && n.held + n.waiting > 0) {
-        put_advice(&n);
+    if (ok && n.held + n.waiting + n.certificates > 0) {
+        if (n.held + n.waiting > 0) {
+            put_advice(&n);
+        }
         ok = encode_qp_end(&n.qp) && queue_mail(c, s, &n, now);
         if (ok) {
-            log_info("told %s of %zu held, %zu waiting", c->alert_to[0], n.held, n.waiting);
+            log_info("told %s of %zu held, %zu waiting%s", c->alert_to[0], n.held, n.waiting,
+                     n.certificates > 0 ? ", and of a certificate that ends" : "");
             write_stamp(s, now);
         }
     }
     buf_free(&n.text);
     if (!ok) {
-        log_error("cannot tell %s of held messages: %s; trying again", c->alert_to[0], strerror(errno));
+        log_error("cannot tell %s what there is to tell: %s; trying again", c->alert_to[0], strerror(errno));
     }
     return ok;
 }

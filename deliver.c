@@ -39,8 +39,9 @@
 #include <unistd.h>
 
 enum {
-    FLUSH_LASTS = 60,   /* seconds, for what is found as new only then, see `again` */
-    LOOK_AGAIN = 600,   /* seconds, for what has waited long enough to be told of */
+    FLUSH_LASTS = 60, /* seconds, for what is found as new only then, see `again` */
+    LOOK_AGAIN = 600, /* seconds, for what has waited long enough to be told of */
+    ALERT_LOOK = 6 * 60 * 60,
     SCAN_INTERVAL = 30, /* seconds, when nothing wakes us */
     SCAN_REST = 3, /* times as long as a scan took until the next: a long queue is not read all the time */
     SCAN_GATHER =
@@ -86,8 +87,9 @@ struct courier {
     bool woken;
     bool warned; /* of names that are not ours */
     int64_t oldest;
-    int64_t flushed;   /* when a person last wanted all tried at once; 0: never */
-    int64_t alert_due; /* when to see whether there is something to tell; 0: need not be */
+    int64_t flushed;    /* when a person last wanted all tried at once; 0: never */
+    int64_t alert_due;  /* when to see whether there is something to tell; 0: nothing has happened */
+    int64_t alert_look; /* and then all the same, for what happens by the calendar */
 };
 
 /* ---- the messages ---------------------------------------------------------------------------- */
@@ -731,6 +733,7 @@ static void run(struct courier *c, const volatile sig_atomic_t *stop)
         int64_t now = time(NULL);
         if (now + 1 < before) { /* the clock was set back: nobody shall wait for the old time to return */
             dests_flush(c->dests, now);
+            c->alert_look = 0;
         }
         before = now;
         collect(c);
@@ -738,8 +741,9 @@ static void run(struct courier *c, const volatile sig_atomic_t *stop)
         if (ms >= c->scan_next || (c->woken && ms >= c->scan_soonest)) {
             scan(c);
         }
-        if (c->alert_due != 0 && now >= c->alert_due) {
+        if ((c->alert_due != 0 && now >= c->alert_due) || now >= c->alert_look) {
             c->alert_due = alert_run(c->conf, c->spool, now);
+            c->alert_look = now + ALERT_LOOK;
             c->woken = true;
         }
         dests_run(c->dests, now);

@@ -3,6 +3,7 @@
 
 #include "bridge.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -286,6 +287,9 @@ bool submit_end(struct http_request *r)
 void submit_settled(const struct http_request *r)
 {
     const struct submission *s = &r->submission;
+    if (s->draft.error == ENOKEY) {
+        return; /* for want of a certificate, and said: other forms are well, and the spool is */
+    }
     if (s->draft.error != 0) {
         log_error("form %s: a submission could not be stored and is answered 503: %s", r->form->name,
                   strerror(s->draft.error));

@@ -3,11 +3,14 @@
 import email
 import email.policy
 import os
+import re
+import subprocess
 import time
 
 import pytest
 
-from bridge import Bridge, receipt_in, text_of
+from bridge import Bridge, make_certificate, receipt_in, text_of
+from test_seal import OWNER, mail_certificate
 from test_queue import HELD, host, listed, post, queue, reload  # noqa: F401, F811 (host is a fixture)
 
 HOUR = 3600
@@ -207,3 +210,39 @@ def test_no_visitor_can_send_an_alert(alarmed):
     status, _, _ = alarmed.post([("name", "Ada")], "_alert")
     assert status == 404
     assert alarmed.queue() == []
+
+
+# ---- certificates
+
+
+def calm(bridge, host):  # noqa: F811
+    """Nothing else to tell."""
+    host.answer = b"250 ok\r\n"
+    bridge.stop()
+
+
+def test_a_tls_certificate_that_ends_is_told_of_once(alarmed, host):  # noqa: F811
+    """Who has no monitoring reads mail: a renewal that fails for weeks must not be found out by visitors."""
+    calm(alarmed, host)
+    make_certificate(alarmed.dir, days=10)
+    alarmed.start()
+    (mail,) = alerts(alarmed, 1)
+    assert mail["Subject"] == "localhost: a certificate has to be renewed"
+    assert re.search(r"^The TLS certificate ends on \d{4}-\d\d-\d\d, in (9|10) days: renew it\.\n    formbridge check ", text_of(mail), re.M)
+    assert "formbridge queue" not in text_of(mail)
+    alarmed.stop()
+    an_hour_passes(alarmed)
+    alarmed.start()
+    time.sleep(2)
+    assert len(alerts(alarmed)) == 1
+
+
+def test_a_certificate_for_mail_that_has_ended_is_told_of(alarmed, host, tmp_path):  # noqa: F811
+    calm(alarmed, host)
+    cert, key = mail_certificate(tmp_path, "owner")[:2]
+    subprocess.run(["openssl", "x509", "-in", cert, "-signkey", key, "-days", "-1", "-out", cert], check=True, capture_output=True)
+    alarmed.config["form order"].update(encrypt_to=cert, to=OWNER)
+    alarmed.write_config()
+    alarmed.start()
+    (mail,) = alerts(alarmed, 1)
+    assert re.search(r"^A certificate that mail is encrypted for ended on [-\d]+: the form with it takes nothing until it is renewed", text_of(mail), re.M)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -163,6 +164,9 @@ def test_a_start_with_a_certificate_that_has_expired_is_one_without_that_form(tm
         status, headers, body = b.post([("name", MARKER)])
         assert status == 503 and "Retry-After" in headers and b"stored" in body
         assert not b.mail_files() and not b.queue() and not list((b.spool / "tmp").iterdir())
+        assert "could not be stored" not in b.log() and metrics(admin)["submissions_failing_since_seconds"] == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=10) as ready:
+            assert ready.status == 200, "the spool is well, and other forms take posts"
         assert b.post([("name", "Ada")], "other")[0] == 200
         b.mails(1)
         assert subprocess.run([PROGRAM, "-c", b.dir / "config.ini", "check"], capture_output=True).returncode == 78

@@ -386,6 +386,10 @@ static bool settle_recipients(struct item *item, struct job *job, struct state_t
             !state_settle(t, to->address, refused ? to->result.reason : NULL)) {
             return false;
         }
+        if (to->result.outcome == OUTCOME_DONE && r->result.outcome != OUTCOME_DONE) {
+            log_info("given %s (form %s) to %s by %s: %s", item->ref, item->form, to->address, t->text,
+                     to->result.reason);
+        }
         if (refused) {
             log_warn("refused %s (form %s) to %s by %s: %s", item->ref, item->form, to->address, t->text,
                      to->result.reason);
@@ -447,7 +451,8 @@ static void take_report(struct courier *c, struct item *item, struct job *job, c
         t->done = true;
         item->dirty = true;
         item->left--;
-        log_info("delivered %s (form %s) to %s", item->ref, item->form, t->text);
+        log_info("delivered %s (form %s) to %s%s%s", item->ref, item->form, t->text,
+                 r->result.reason[0] != '\0' ? ": " : "", r->result.reason);
         if (item->gone) {
             warn_taken(item);
         }

@@ -371,6 +371,19 @@ static void hang_up(struct smtp **smtp)
     *smtp = NULL;
 }
 
+/* For who has to show one day how mail went to the host. */
+static void tell_of_connection(const struct dest *d, const struct smtp *smtp)
+{
+    struct buf how;
+    buf_init(&how, 4096);
+    smtp_describe(smtp, &how);
+    if (d->target->kind == TARGET_MAILHOST) {
+        const char *text = buf_text(&how);
+        log_info("connected to %s: %s", d->target->text, text != NULL ? text : "too much to tell");
+    }
+    buf_free(&how);
+}
+
 /* One that was used before may have had its share: some hosts take so many messages by a connection, and end it at the
  * next MAIL FROM (RFC 5321 §3.8). That says nothing of the host, which a new one has to. */
 static bool was_used_up(const struct smtp *smtp, const struct report *r, bool used)
@@ -394,6 +407,9 @@ static void send_message(struct dest *d, struct smtp **smtp, struct job *job, in
             r->unreachable = true;
             r->count = 0; /* nobody was asked */
             return;
+        }
+        if (!used) {
+            tell_of_connection(d, *smtp);
         }
         usable = smtp_send(*smtp, job->form->from, r->recipients, r->count, fd, size);
         again = !usable && was_used_up(*smtp, r, used);

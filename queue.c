@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -441,6 +442,25 @@ static int show(const struct conf *c, const struct spool *s, const struct entry 
 
 /* ---- steering -------------------------------------------------------------------------------- */
 
+static uint64_t person; /* who asks, as long as we are root: sudo(8) says who that is */
+
+static void note_person(void)
+{
+    const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
+    person = getuid();
+    if (sudo != NULL) {
+        text_number(sudo, strlen(sudo), &person);
+    }
+}
+
+/* Where no courier runs, and for what is dropped out of held/, nothing else would tell of it. */
+static int done(const char *what, const struct entry *e)
+{
+    syslog(LOG_MAIL | LOG_NOTICE, "%s (form %s) was %s by user %llu of this machine", e->ref, e->form, what,
+           (unsigned long long)person);
+    return EX_OK;
+}
+
 static int failed(const char *what, const struct entry *e)
 {
     if (errno == ENOENT) {
@@ -496,7 +516,7 @@ static int hold(struct spool *s, const struct entry *e)
         return failed("hold", e);
     }
     spool_state_remove(s->queue, e->name);
-    return fsync(s->held) == 0 && fsync(s->queue) == 0 ? EX_OK : failed("hold", e);
+    return fsync(s->held) == 0 && fsync(s->queue) == 0 ? done("held", e) : failed("hold", e);
 }
 
 static int release(struct spool *s, const struct entry *e)
@@ -514,7 +534,7 @@ static int release(struct spool *s, const struct entry *e)
         return failed("release", e);
     }
     wake_courier(s); /* else it is found at the next look */
-    return EX_OK;
+    return done("released", e);
 }
 
 /* The only place in the program that deletes what is not delivered. */
@@ -528,7 +548,7 @@ static int drop(struct spool *s, const struct entry *e)
         return failed("drop", e);
     }
     printf("%s (form %s) is deleted\n", e->ref, e->form);
-    return EX_OK;
+    return done("dropped", e);
 }
 
 static int on_entry(const struct conf *c, struct spool *s, struct entries *all, const char *verb,
@@ -602,6 +622,8 @@ int queue_run(const struct conf *c, int count, char **words)
                 c->spool);
         return EX_NOINPUT;
     }
+    note_person();
+    openlog("formbridge", 0, LOG_MAIL);
     if (!sandbox_user(c->user, why, sizeof why) || !spool_open(&s, c->spool, why, sizeof why)) {
         fprintf(stderr, "formbridge: %s\n", why);
         return EX_NOPERM;

@@ -51,6 +51,20 @@ def test_what_was_proved_is_printed(sending, postfix, good, tls):  # noqa: F811
     assert new_mail(postfix.mail / "orders") == []
 
 
+def test_the_log_says_how_mail_went_to_the_host_and_what_it_answered(sending, postfix):  # noqa: F811
+    """For who has to show it one day: its queue's number finds the mail in the host's log."""
+    sending.config["form order"]["to"] = "orders@example.com"
+    sending.write_config()
+    sending.start()
+    status, _, page = sending.post([("name", "Ada")])
+    receipt = receipt_in(page)
+    sending.wait_for_log(f"delivered {receipt}")
+    log = sending.log()
+    assert re.search(rf"delivered {receipt} \(form order\) to main: 127\.0\.0\.1:{postfix.implicit} answered the message with: "
+                     r"250 2\.0\.0 Ok: queued as \w+$", log, re.M), log
+    assert re.search(rf"connected to main: TLS 1\.2, TLS_ECDHE_\w+, certificate for {NAME}, issued by .*; logged in with SCRAM-SHA-256", log), log
+
+
 def test_the_printed_pin_is_one_the_config_takes(sending):
     (pin,) = re.findall(r"pin (\S+?);", online(sending))
     sending.config["mailhost main"]["pin"] = pin

@@ -20,7 +20,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
 
-from bridge import PROGRAM, Bridge, Clock, receipt_in  # noqa: E402
+from bridge import PROGRAM, Bridge, Clock, preload, receipt_in  # noqa: E402
 from tracing import Strace, roles  # noqa: E402
 
 HELD, USAGE, DATAERR, TEMPFAIL = 1, 64, 65, 75
@@ -341,6 +341,20 @@ def test_several_are_steered_at_once_and_the_log_says_what_a_person_did(waiting,
     bridge.wait_until(lambda: sorted(host.taken) == sorted([first, others[0]]) and bridge.queue() == [], "delivery")
 
 
+def test_who_steered_stands_in_the_system_log(waiting):
+    """What is dropped out of held/ is told of nowhere else; and who it was matters."""
+    bridge, receipt = waiting
+    preload(bridge, "syslog", SYSLOG_FILE=str(bridge.dir / "syslog"))
+    for sudo, verb in (("1234", "hold"), ("", "release"), ("77x", "hold"), ("1234", "drop")):
+        subprocess.run([PROGRAM, "-c", bridge.dir / "config.ini", "queue", verb, receipt], check=True, capture_output=True,
+                       env=bridge.environment() | ({"SUDO_UID": sudo} if sudo else {}))
+    us = os.getuid()
+    by = [1234, us, us, 1234] if us == 0 else [us] * 4
+    assert (bridge.dir / "syslog").read_text().splitlines() == [
+        f"<21>{receipt} (form order) was {what} by user {who} of this machine"
+        for what, who in zip(("held", "released", "held", "dropped"), by)]
+
+
 def test_a_spool_that_is_not_there_is_said_and_not_made(bridge):
     bridge.stop()
     bridge.config["bridge"]["spool"] = bridge.dir / "mistyped"
@@ -511,6 +525,7 @@ def test_a_recipient_that_the_config_no_longer_names_holds_nothing(host):
     with Bridge(config) as bridge:
         receipt = post(bridge)
         bridge.wait_for_log(f"refused {receipt} (form order) to typo@example.com")
+        assert f"given {receipt}" not in bridge.log()
         bridge.config["form order"]["to"] = "owner@example.com right@example.com"
         bridge.write_config()
         bridge.process.send_signal(signal.SIGHUP)
@@ -561,6 +576,7 @@ def test_a_read_that_fails_for_a_moment_costs_nothing_of_what_the_state_remember
         receipt = post(bridge)
         bridge.wait_until(lambda: tried(bridge) == [(f"lmtp:{host.path}", 1)], "note of the first try")
         assert host.taken == [receipt]
+        assert f"given {receipt} (form order) to owner@example.com by lmtp:{host.path}: " in bridge.log()
         host.answers = {}
         state = next(p for p in (bridge.spool / "queue").iterdir() if p.name.endswith(".state"))
         with Strace(roles(bridge)["courier"], "-P", state, "-e", "trace=read", "-e", "inject=read:error=EIO:when=1..2:syscall=getpid"):

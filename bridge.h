@@ -312,6 +312,7 @@ enum form_error {
 enum {                       /* field.repaired: said in the mail, so that nobody is misled */
        REPAIRED_NUL = 1,     /* held U+0000, shown as U+2400 */
        REPAIRED_CHARSET = 2, /* was not the encoding it claimed: read as windows-1252, or has U+FFFD */
+       REPAIRED_NOT = 4,     /* nothing was, but it should be where an answer goes, and is not one address */
 };
 
 struct field {
@@ -323,6 +324,7 @@ struct field {
     struct buf charset;  /* what the sender's part (FORM_MULTIPART) says its value is in, or empty */
     bool file;           /* has a filename parameter; an empty one with no content is dropped at form_end() */
     bool hidden;         /* was for the program, or is not wanted by the owner: stays out of the mail */
+    bool unticked; /* a JSON false, what a script makes of a box that is not ticked: nothing was filled in */
     unsigned repaired;
     const char *label; /* what people call it, by the config; NULL: its name */
 };
@@ -672,6 +674,8 @@ bool record_csv(const struct message *m, struct sink *out);
  * name that is longer, or an address of the config that is not ASCII (RFC 6532), stands as it is. The
  * Message-ID depends on ref, time and hostname alone. false: the sink failed, or the memory. */
 bool mime_compose(const struct message *m, struct sink *out);
+/* Where no answer can go because what stands in its field is not one address, notes that with the field, for its reader. */
+void mime_mark_reply(const struct message *m);
 /* Appends, as lines for people, the header fields that stand only inside when the message is sealed: Subject and, if
  * there is one, Reply-To. Mail programs that know S/MIME but not RFC 9788 show no others, and the text of the mail
  * then has to (a legacy display element, RFC 9788 §2.1.2). What was typed is one line of text in them. */

@@ -293,7 +293,7 @@ static bool value_begin(struct json *j, struct form *f, char c)
     switch (c) {
     case '"': string_begin(j, false); return true;
     case 't': return literal_begin(j, f, "true", "true");
-    case 'f': return literal_begin(j, f, "false", "false");
+    case 'f': j->field->unticked = true; return literal_begin(j, f, "false", "false");
     case 'n': return literal_begin(j, f, "null", "");
     default: break;
     }

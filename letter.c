@@ -183,6 +183,7 @@ const char *letter_repair(const struct field *f, unsigned repair)
 {
     switch (f->repaired & repair) {
     case REPAIRED_CHARSET: return "was not in the encoding that the form claimed; letters may be wrong";
+    case REPAIRED_NOT: return "is not one address, so an answer to this mail does not go there";
     case REPAIRED_NUL: return "held bytes of value zero, shown as \xE2\x90\x80";
     default: return NULL;
     }
@@ -205,7 +206,7 @@ static void put_upload(struct encode_qp *q, const struct field *f)
 
 static void put_repairs(struct encode_qp *q, const struct field *f)
 {
-    for (unsigned repair = REPAIRED_CHARSET; repair > 0; repair >>= 1) {
+    for (unsigned repair = REPAIRED_NOT; repair > 0; repair >>= 1) {
         const char *remark = letter_repair(f, repair);
         if (remark != NULL) {
             put_remark(q, f, remark);

@@ -303,6 +303,23 @@ static bool reply_of(const struct message *m, struct reply *r)
     return r->address != NULL && is_ascii(r->address) && buf_ok(&r->name.text);
 }
 
+void mime_mark_reply(const struct message *m)
+{
+    struct reply r;
+    struct placeholder p;
+    bool goes = reply_of(m, &r);
+    explicit_bzero(&r, sizeof r);
+    const char *open = m->reply_to == NULL ? NULL : strchr(m->reply_to, '<');
+    const char *at = m->reply_to == NULL ? NULL : strchr(open != NULL ? open : m->reply_to, '{');
+    if (goes || at == NULL || mime_placeholder(at, &p) == 0) {
+        return;
+    }
+    struct field *f = form_find(m->fields, p.name);
+    if (f != NULL && text_trim(buf_span(&f->value), TEXT_SPACES).len > 0) {
+        f->repaired |= REPAIRED_NOT;
+    }
+}
+
 static void put_reply_to(const struct message *m, struct buf *head)
 {
     struct reply r;

@@ -210,7 +210,7 @@ static bool is_named(const struct field *f, const char *name, size_t len)
 
 static bool is_filled(const struct field *f)
 {
-    return f->file ? f->value.len > 0 : text_trim(buf_span(&f->value), TEXT_SPACES).len > 0;
+    return !f->unticked && (f->file ? f->value.len > 0 : text_trim(buf_span(&f->value), TEXT_SPACES).len > 0);
 }
 
 bool rules_filled(struct form *f, const char *name)

@@ -221,6 +221,7 @@ static bool prepare(struct http_request *r)
     s->message.protocol = r->link->visitor.protocol;
     s->message.tls = r->link->visitor.tls;
     s->message.fields = r->body;
+    mime_mark_reply(&s->message);
     s->seal = r->form->seal;
     return true;
 }

@@ -90,7 +90,7 @@ static void put_row(struct encode_qp *q, const struct field *f)
     } else {
         put_value(q, &f->value);
     }
-    for (unsigned repair = REPAIRED_CHARSET; repair > 0; repair >>= 1) {
+    for (unsigned repair = REPAIRED_NOT; repair > 0; repair >>= 1) {
         const char *remark = letter_repair(f, repair);
         if (remark != NULL) {
             put_text(q, "<br>");

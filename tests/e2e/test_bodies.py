@@ -257,3 +257,31 @@ NO_FORM = [
 @pytest.mark.parametrize("kind", NO_FORM, ids=lambda kind: kind[:50])
 def test_what_is_no_form_is_refused(bridge, kind):
     nothing_is_stored(bridge, kind, b"name=Ada", 415)
+
+
+def test_a_json_false_is_a_box_that_is_not_ticked():
+    """As scripts send it; what is required is not given by that."""
+    with Bridge({"form order": {"required": "name consent"}}) as b:
+        def post_json(body):
+            return b.post(json.dumps(body).encode(), headers={"Content-Type": "application/json", "Accept": "application/json"})
+
+        status, _, said = post_json({"name": "Ada", "consent": False})
+        assert status == 422 and [(e["field"], e["code"]) for e in json.loads(said)["errors"]] == [("consent", "REQUIRED_FIELD_MISSING")]
+        assert post_json({"name": "Ada", "consent": True, "newsletter": False})[0] == 200
+        mail, = b.mails(1)
+        assert fields_of(mail) == [("name", "Ada"), ("consent", "true"), ("newsletter", "false")]
+
+
+@pytest.mark.parametrize("email, answered", [
+    ("ada@example.com", True), ("", True), ("ada@example", True), ("Ada <ada@example.com>", False), ("ada at example.com", False),
+    ("a@example.com, b@example.com", False),
+])
+def test_an_address_that_no_answer_can_go_to_is_remarked_on(email, answered):
+    """Else the answer goes to the web site's own address, and nobody knows why."""
+    with Bridge({"form order": {"reply_to": "{email}", "html": "yes"}}) as b:
+        assert b.post([("name", "Ada"), ("email", email)])[0] == 200
+        mail, = b.mails(1)
+        remark = "is not one address, so an answer to this mail does not go there"
+        parts = [p.get_content() for p in mail.walk() if p.get_content_maintype() == "text"]
+        assert len(parts) == 2 and all((remark in p) != answered for p in parts), parts
+        assert (mail["Reply-To"] is not None) == (answered and email != "")

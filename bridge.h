@@ -2478,6 +2478,9 @@ void smtp_unload(void);
 /* Connects, proves the host, EHLO, AUTH. NULL: r says why and whether to try again. For TARGET_LMTP and
  * TARGET_MAILHOST. hostname is what EHLO or LHLO says; it must outlive the connection. */
 struct smtp *smtp_open(const struct target *t, const char *hostname, struct result *r);
+/* MAIL FROM and RCPT TO alone, and RSET: whom the host would take a message for. Nothing is sent. Results as of
+ * smtp_send(); false: the connection is of no further use. */
+bool smtp_try(struct smtp *s, const char *from, struct recipient *recipients, size_t count);
 /* Did the last smtp_send() come as far as the message itself? Else nothing of it can have been taken. */
 bool smtp_began(const struct smtp *s);
 /* Is it still good for a message? false: the host has hung up or said something (421 when idle for long);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -327,15 +328,21 @@ static uint64_t mail_size(uint64_t uploads, bool sealed)
     return sealed ? size / 57 * 78 : size;
 }
 
+static bool goes_to(const struct form_conf *form, const struct target *t)
+{
+    bool here = false;
+    for (size_t i = 0; i < form->target_count; i++) {
+        here = here || (form->targets[i].kind == t->kind && strcmp(form->targets[i].text, t->text) == 0);
+    }
+    return here;
+}
+
 /* Such a mail would be answered with success, and then be held. */
 static void check_sizes(struct findings *f, const struct conf *c, const struct target *t, uint64_t most)
 {
     for (const struct form_conf *form = c->forms; form != NULL && most > 0; form = form->next) {
-        bool sealed = form->encrypt_count > 0, here = false;
-        for (size_t i = 0; i < form->target_count; i++) {
-            here = here || (form->targets[i].kind == t->kind && strcmp(form->targets[i].text, t->text) == 0);
-        }
-        if (!here || form->alert || mail_size(form->max_body, sealed) <= most) {
+        bool sealed = form->encrypt_count > 0;
+        if (!goes_to(form, t) || form->alert || mail_size(form->max_body, sealed) <= most) {
             continue;
         }
         uint64_t fits = form->max_body;
@@ -350,6 +357,31 @@ static void check_sizes(struct findings *f, const struct conf *c, const struct t
                (unsigned long long)mail_size(form->max_body, sealed), t->text, (unsigned long long)most,
                (unsigned long long)(fits / 1024));
     }
+}
+
+/* Many hosts let an account send under its own addresses only, and the first post would be held. What is put off now may
+ * be taken later. */
+static bool check_envelope(struct findings *f, struct smtp *s, const struct form_conf *form)
+{
+    struct recipient *to = calloc(form->to_count, sizeof *to);
+    if (to == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < form->to_count; i++) {
+        to[i].address = form->to[i];
+    }
+    bool usable = smtp_try(s, form->from, to, form->to_count);
+    for (size_t i = 0; i < form->to_count; i++) {
+        if (to[i].result.outcome == OUTCOME_PERMANENT) {
+            problem(f, "form %s: its mail from %s to %s would be held: %s", form->name, form->from,
+                    form->to[i], to[i].result.reason);
+        } else if (to[i].result.outcome == OUTCOME_TEMPORARY) {
+            remark(f, "warning", "form %s: mail from %s to %s would wait: %s", form->name, form->from,
+                   form->to[i], to[i].result.reason);
+        }
+    }
+    free(to);
+    return usable;
 }
 
 /* The whole opening of a delivery; nothing is sent. */
@@ -369,6 +401,10 @@ static void check_server(struct findings *f, const struct conf *c, const struct 
     remark(f, "ok", "%s %s: %s", t->kind == TARGET_MAILHOST ? "mailhost" : "target", t->text,
            words != NULL ? words : "answers");
     check_sizes(f, c, t, smtp_most(s));
+    bool usable = true;
+    for (const struct form_conf *form = c->forms; form != NULL && usable; form = form->next) {
+        usable = !goes_to(form, t) || check_envelope(f, s, form);
+    }
     smtp_close(s);
 }
 

@@ -651,6 +651,26 @@ bool smtp_send(struct smtp *s, const char *from, struct recipient *recipients, s
     return !s->talk.dead;
 }
 
+bool smtp_try(struct smtp *s, const char *from, struct recipient *recipients, size_t count)
+{
+    const struct wire_scan nothing = {.size = 0};
+    for (size_t i = 0; i < count; i++) {
+        recipients[i].accepted = false;
+        recipients[i].result = (struct result){.outcome = OUTCOME_TEMPORARY};
+        check_recipient(s, &recipients[i]);
+    }
+    if (reset(s)) {
+        envelope(s, from, recipients, count, &nothing);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (recipients[i].accepted) {
+            recipients[i].result = (struct result){.outcome = OUTCOME_DONE, .reason = "accepted"};
+        }
+    }
+    decide(recipients, count, false, &s->talk.failure); /* whoever is left is so because the connection died */
+    return reset(s);
+}
+
 bool smtp_began(const struct smtp *s)
 {
     return s->began;

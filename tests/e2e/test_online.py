@@ -30,7 +30,8 @@ def sending(postfix, good, secret):  # noqa: F811
     """A bridge that is not started, with a mail host that wants a login."""
     host_config = {"server": f"127.0.0.1:{postfix.implicit}", "tls_name": NAME, "trust": good.trust,
                    "username": Dovecot.USER, "password_file": secret}
-    with Bridge({"mailhost main": host_config, "form order": {"deliver": "main"}}, start=False) as bridge:
+    with Bridge({"mailhost main": host_config, "form order": {"deliver": "main", "to": "orders@example.com"}},
+                start=False) as bridge:
         yield bridge
 
 
@@ -51,10 +52,19 @@ def test_what_was_proved_is_printed(sending, postfix, good, tls):  # noqa: F811
     assert new_mail(postfix.mail / "orders") == []
 
 
+def test_an_envelope_that_the_host_would_not_take_is_found(sending, postfix):  # noqa: F811
+    """Else it is found by the first visitor, whose mail is held."""
+    sending.config["form order"]["to"] = "orders@example.com stranger@example.com"
+    sending.write_config()
+    out = run(sending, "check", "--online", code=CONFIG).stdout
+    assert re.search(r"^problem: form order: its mail from website@example\.com to stranger@example\.com would be held: "
+                     r"127\.0\.0\.1:\d+ answered RCPT TO with: 550 5\.1\.1 ", out, re.M), out
+    assert "to orders@example.com" not in out and "ok: mailhost main: TLS 1.2" in out
+    assert new_mail(postfix.mail / "orders") == []
+
+
 def test_the_log_says_how_mail_went_to_the_host_and_what_it_answered(sending, postfix):  # noqa: F811
     """For who has to show it one day: its queue's number finds the mail in the host's log."""
-    sending.config["form order"]["to"] = "orders@example.com"
-    sending.write_config()
     sending.start()
     status, _, page = sending.post([("name", "Ada")])
     receipt = receipt_in(page)

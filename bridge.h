@@ -733,7 +733,7 @@ void der_end(struct buf *b, size_t begun);
 
 /* ---- pem.c: PEM files (RFC 7468) ------------------------------------------------------------- */
 
-enum { PEM_FILE_MAX = 1 << 20 };
+enum { PEM_FILE_MAX = 4 << 20 }; /* a thousand trust anchors, with text around them */
 
 struct pem_source { /* where bytes come from, and where to say what is wrong with them */
     const char *path;

@@ -53,7 +53,7 @@ static const char make_files[] =
     "sed '2s/^..../AAAA/' leaf-ec.pem >notder.pem\n"
     "cat leaf-ec.pem ec.pem >both.pem; cat ec.pem rsa.pem >twokeys.pem\n"
     "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do cat root.pem; done >many.pem\n"
-    "head -c 1100000 /dev/zero >huge.pem; : >empty.pem; echo hello >words.pem\n"
+    "head -c 4200000 /dev/zero >huge.pem; : >empty.pem; echo hello >words.pem\n"
     "mkfifo fifo.pem; mkdir dir.pem; umask 022\n";
 
 static char directory[] = "/tmp/formbridge-x509-XXXXXX";

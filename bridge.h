@@ -976,6 +976,10 @@ struct cms_signer {
 bool cms_sign(const struct cms_signer *s, const unsigned char digest[br_sha256_SIZE], int64_t time,
               struct buf *out);
 
+/* What is written between the two becomes the values of one Attribute (RFC 5652 §5.3). */
+size_t cms_attribute_begin(struct buf *b, const char *oid, size_t *values);
+void cms_attribute_end(struct buf *b, size_t attribute, size_t values);
+
 /* ---- mailcert.c: certificates of mail addresses (RFC 8550) --------------------------------------
  *
  * Pure but for mailcert_load(). What says why says it in one sentence: which

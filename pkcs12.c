@@ -126,14 +126,6 @@ static void put_wide_name(struct buf *b, const char *name)
     der_end(b, text);
 }
 
-static size_t begin_attribute(struct buf *b, const char *oid, size_t *values)
-{
-    size_t attribute = der_begin(b, DER_SEQUENCE);
-    der_put_oid(b, oid);
-    *values = der_begin(b, DER_SET);
-    return attribute;
-}
-
 static void put_attributes(struct buf *b, const struct pkcs12 *p)
 {
     unsigned char id[HASH];
@@ -142,14 +134,12 @@ static void put_attributes(struct buf *b, const struct pkcs12 *p)
     br_sha256_update(&sha, p->cert, p->cert_len);
     br_sha256_out(&sha, id);
     size_t set = der_begin(b, DER_SET);
-    size_t values, attribute = begin_attribute(b, OID_LOCAL_KEY_ID, &values);
+    size_t values, attribute = cms_attribute_begin(b, OID_LOCAL_KEY_ID, &values);
     der_put(b, DER_OCTET_STRING, id, sizeof id);
-    der_end(b, values);
-    der_end(b, attribute);
-    attribute = begin_attribute(b, OID_FRIENDLY_NAME, &values);
+    cms_attribute_end(b, attribute, values);
+    attribute = cms_attribute_begin(b, OID_FRIENDLY_NAME, &values);
     put_wide_name(b, p->name);
-    der_end(b, values);
-    der_end(b, attribute);
+    cms_attribute_end(b, attribute, values);
     der_end(b, set);
 }
 

@@ -683,7 +683,13 @@ enum { /* tags, of those with a number below 31 */
 #define OID_EC            "1.2.840.10045.2.1"
 #define OID_P256          "1.2.840.10045.3.1.7"
 #define OID_ECDSA_SHA256  "1.2.840.10045.4.3.2"
+#define OID_SHA256_RSA    "1.2.840.113549.1.1.11"
+#define OID_COMMON_NAME   "2.5.4.3"
+#define OID_KEY_USAGE     "2.5.29.15"
 #define OID_SUBJECT_NAMES "2.5.29.17"
+#define OID_CONSTRAINTS   "2.5.29.19"
+#define OID_EXT_KEY_USAGE "2.5.29.37"
+#define OID_EMAIL_USAGE   "1.3.6.1.5.5.7.3.4"
 
 struct der { /* what is left to read; borrows the bytes */
     const unsigned char *at;
@@ -769,6 +775,8 @@ bool pem_is_cert(const struct pem_block *b);
 bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(2, 3);
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
+/* Appends one block. */
+bool pem_put(struct buf *b, const char *label, const struct buf *der);
 
 /* ---- hash.c: SHA-256 -------------------------------------------------------------------------- */
 
@@ -863,14 +871,6 @@ bool x509_match(const struct chain *c, const struct key *k);
 bool x509_names_host(const struct chain *c, const char *host);
 /* A host name as a certificate may carry it, "*." in front included? */
 bool x509_is_name(const char *name, size_t len);
-
-/* ---- x509_self.c: a certificate of our own making (pure) ------------------------------------- */
-
-/* A new P-256 key and a self-signed certificate (RFC 5280) for these DNS names and 127.0.0.1/::1,
- * valid for days from now, both PEM. random: 64 bytes. false: no name, a name that is no host name, or no
- * room. */
-bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
-                      const unsigned char *random, struct buf *cert_pem, struct buf *key_pem);
 
 /* ---- algid.c: AlgorithmIdentifiers, RFC 5280 §4.1.1.2 (pure) --------------------------------- */
 
@@ -1059,6 +1059,32 @@ struct pkcs12 {
 /* Appends a PFX (RFC 7292) with AES-256-CBC and HMAC-SHA-256, as OpenSSL 3 and NSS write it too. false: the password or
  * the name is not as above, or no room. */
 bool pkcs12_put(struct buf *out, const struct pkcs12 *p, const br_prng_class **rng);
+
+/* ---- x509_self.c: a key and a certificate of our own making (pure) --------------------------- */
+
+enum { X509_SERIAL = 16 }; /* bytes, RFC 5280 §4.1.2.2: at most 20 */
+
+struct x509_self {
+    const char *name;        /* of the subject, */
+    const char *short_name;  /* and what stands there if that has more than 64 characters */
+    const struct buf *names; /* of the SubjectAltName: GeneralNames, one behind the other */
+    const char *usage; /* KeyUsage (RFC 5280 §4.2.1.3) as two bytes: how many bits are unused, and the bits */
+    const char *purpose;         /* the OID in ExtendedKeyUsage */
+    const unsigned char *serial; /* X509_SERIAL random bytes */
+    bool key_id;                 /* with a SubjectKeyIdentifier */
+    int64_t now;
+    unsigned days; /* that it is valid for */
+    bool ec;       /* P-256, else RSA with 3072 bits */
+    const br_prng_class **rng;
+};
+
+/* Appends a self-signed certificate (RFC 5280), which is no CA's, and its new key as PKCS #8, both DER. Takes about a
+ * second for RSA. false: no room. */
+bool x509_self_make(const struct x509_self *s, struct buf *cert, struct buf *key);
+/* One of a host, on P-256, for these DNS names and 127.0.0.1/::1, valid for days from now, both PEM. random: 64 bytes.
+ * false: no name, a name that is no host name, or no room. */
+bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
+                      const unsigned char *random, struct buf *cert_pem, struct buf *key_pem);
 
 /* ---- mailself.c: a mail certificate for one who has none (pure) ------------------------------ */
 

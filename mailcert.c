@@ -12,10 +12,7 @@
 #include <strings.h>
 
 #define OID_EMAIL_ADDRESS "1.2.840.113549.1.9.1"
-#define OID_KEY_USAGE     "2.5.29.15"
-#define OID_EXT_KEY_USAGE "2.5.29.37"
 #define OID_ANY_USAGE     "2.5.29.37.0"
-#define OID_EMAIL_USAGE   "1.3.6.1.5.5.7.3.4"
 
 enum {
     MIN_RSA_BITS = 2048,

@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #define OID_RSA_PSS      "1.2.840.113549.1.1.10"
-#define OID_SHA256_RSA   "1.2.840.113549.1.1.11"
 #define OID_SHA384_RSA   "1.2.840.113549.1.1.12"
 #define OID_SHA512_RSA   "1.2.840.113549.1.1.13"
 #define OID_P384         "1.3.132.0.34"

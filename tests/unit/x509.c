@@ -316,6 +316,34 @@ static void a_host_is_named_exactly_or_by_one_label(void **state)
     }
 }
 
+static void what_is_written_as_pem_is_read_again(void **state)
+{
+    (void)state;
+    struct pem_source source = {"file", why, sizeof why};
+    struct pem p;
+    struct buf der, pem;
+    buf_init(&der, 1000);
+    buf_init(&pem, 1000);
+    for (size_t len = 0; len < 100; len += 33) {
+        assert_true(pem_put(&pem, "CERTIFICATE", &der));
+        assert_true(pem_parse(&p, &source, pem.data, pem.len));
+        assert_int_equal(p.count, 1);
+        assert_true(pem_is(&p.blocks[0], "CERTIFICATE"));
+        assert_int_equal(p.der.len, len);
+        assert_true(len == 0 || memcmp(p.der.data, der.data, len) == 0);
+        pem_free(&p);
+        buf_clear(&pem);
+        for (unsigned i = 0; i < 33; i++) {
+            buf_byte(&der, (unsigned char)(len + i * 7));
+        }
+    }
+    buf_free(&pem);
+    buf_init(&pem, 100);
+    assert_false(pem_put(&pem, "CERTIFICATE", &der));
+    buf_free(&pem);
+    buf_free(&der);
+}
+
 static void write_file(const char *path, const struct buf *b)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -453,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_damaged_rsa_key_does_not_match),
         cmocka_unit_test(a_key_with_oversized_numbers_is_refused),
         cmocka_unit_test(a_host_is_named_exactly_or_by_one_label),
+        cmocka_unit_test(what_is_written_as_pem_is_read_again),
         cmocka_unit_test(our_own_certificate_is_good_to_openssl),
         cmocka_unit_test(our_own_certificate_is_good_to_ourselves),
         cmocka_unit_test(no_certificate_is_made_for_what_is_no_host),

@@ -79,11 +79,9 @@ static bool read_all(struct loader *l, const char *file, char *why, size_t why_s
 static const char *add_anchor(struct anchors *a, struct place place, int64_t now)
 {
     struct cert cert;
-    struct certext ext;
     if (!x509_read(&cert, a->der.data + place.at, place.len)) {
         return "is not a certificate";
     }
-    certext_read(&ext, a->der.data + place.at, place.len);
     if (now > cert.not_after || now < cert.not_before) {
         return "is expired or not yet valid";
     }
@@ -93,13 +91,13 @@ static const char *add_anchor(struct anchors *a, struct place place, int64_t now
     if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < 2048) {
         return "has an RSA key of less than 2048 bits";
     }
-    if (ext.constraints) {
+    if (cert.constraints) {
         return "carries name constraints, which are not supported";
     }
     /* A certificate that is not a CA is trusted for itself alone. */
     a->list[a->count++] = (br_x509_trust_anchor){
         .dn = {.data = a->der.data + (size_t)(cert.subject.at - a->der.data), .len = cert.subject.len},
-        .flags = ext.ca ? BR_X509_TA_CA : 0,
+        .flags = cert.ca ? BR_X509_TA_CA : 0,
         .pkey = cert.key,
     };
     return NULL;

@@ -679,17 +679,18 @@ enum { /* tags, of those with a number below 31 */
 };
 
 /* OBJECT IDENTIFIERs that more than one file knows. */
-#define OID_RSA           "1.2.840.113549.1.1.1"
-#define OID_EC            "1.2.840.10045.2.1"
-#define OID_P256          "1.2.840.10045.3.1.7"
-#define OID_ECDSA_SHA256  "1.2.840.10045.4.3.2"
-#define OID_SHA256_RSA    "1.2.840.113549.1.1.11"
-#define OID_COMMON_NAME   "2.5.4.3"
-#define OID_KEY_USAGE     "2.5.29.15"
-#define OID_SUBJECT_NAMES "2.5.29.17"
-#define OID_CONSTRAINTS   "2.5.29.19"
-#define OID_EXT_KEY_USAGE "2.5.29.37"
-#define OID_EMAIL_USAGE   "1.3.6.1.5.5.7.3.4"
+#define OID_RSA               "1.2.840.113549.1.1.1"
+#define OID_EC                "1.2.840.10045.2.1"
+#define OID_P256              "1.2.840.10045.3.1.7"
+#define OID_ECDSA_SHA256      "1.2.840.10045.4.3.2"
+#define OID_SHA256_RSA        "1.2.840.113549.1.1.11"
+#define OID_COMMON_NAME       "2.5.4.3"
+#define OID_KEY_USAGE         "2.5.29.15"
+#define OID_SUBJECT_NAMES     "2.5.29.17"
+#define OID_BASIC_CONSTRAINTS "2.5.29.19"
+#define OID_EXT_KEY_USAGE     "2.5.29.37"
+#define OID_SERVER_AUTH       "1.3.6.1.5.5.7.3.1"
+#define OID_EMAIL_USAGE       "1.3.6.1.5.5.7.3.4"
 
 struct der { /* what is left to read; borrows the bytes */
     const unsigned char *at;
@@ -832,9 +833,14 @@ struct cert {                                 /* one certificate, read; everythi
     struct der serial, issuer, subject, spki; /* whole elements, tag and length included */
     struct der names;                         /* GeneralNames of the SubjectAltName, empty if there is none */
     int64_t not_before, not_after;
-    int issuer_key_type; /* of the signature on it; 0: neither RSA nor ECDSA */
-    br_x509_pkey key;    /* key_type 0: neither RSA nor P-256 or P-384 */
-    unsigned key_bits;   /* modulus or field size */
+    int issuer_key_type;       /* of the signature on it; 0: neither RSA nor ECDSA */
+    const char *bad_signature; /* its algorithm, if it is none that is accepted, in words, static; or NULL */
+    br_x509_pkey key;          /* key_type 0: neither RSA nor P-256 or P-384 */
+    unsigned key_bits;         /* modulus or field size */
+    unsigned usage; /* KeyUsage (RFC 5280 §4.2.1.3) from bit 15 down; all bits if it does not say */
+    bool for_servers, for_mail; /* ExtendedKeyUsage allows that, or anything, or does not say */
+    bool ca;                    /* BasicConstraints */
+    bool constraints;           /* NameConstraints */
 };
 
 struct chain { /* a certificate chain, leaf first: public */
@@ -869,6 +875,9 @@ bool x509_match(const struct chain *c, const struct key *k);
 /* Does the leaf name this host (RFC 6125 §6.4.3, one wildcard as the whole leftmost label, two labels behind
  * it)? */
 bool x509_names_host(const struct chain *c, const char *host);
+/* Appends those DNS names among GeneralNames that could be a host's, one a line, so that none can look like two. false:
+ * damaged, or no room. */
+bool x509_list_names(struct der names, struct buf *out);
 /* A host name as a certificate may carry it, "*." in front included? */
 bool x509_is_name(const char *name, size_t len);
 
@@ -990,8 +999,6 @@ struct mailcert {
     const char *path; /* of its file; the caller's, who keeps it */
     size_t number;    /* in the file, from 1 */
     struct cert cert;
-    unsigned usage; /* KeyUsage (RFC 5280 §4.2.1.3) from bit 15 down; all bits if it does not say */
-    bool mail;      /* its extended usage allows mail, or anything, or does not say */
     struct buf der; /* what cert points into */
 };
 
@@ -2209,19 +2216,6 @@ bool auth_step(struct auth *a, const char *challenge, size_t len, struct buf *ou
 void auth_end(struct auth *a);
 /* "SCRAM-SHA-256" */
 const char *auth_name(enum auth_mechanism mechanism);
-
-/* ---- certext.c: what a certificate may be used for (pure) ------------------------------------ */
-
-struct certext {               /* what struct cert does not tell */
-    bool ca;                   /* basicConstraints */
-    bool purposes;             /* there is an extendedKeyUsage, */
-    bool for_servers;          /* and it allows serverAuth or anything */
-    bool constraints;          /* nameConstraints */
-    const char *bad_signature; /* an algorithm that is not accepted, in words, static; or NULL */
-};
-
-/* Of a certificate that x509_read() found well-formed. */
-void certext_read(struct certext *e, const void *bytes, size_t len);
 
 /* ---- anchors.c: the certificates that trust in mail hosts comes from ------------------------- */
 

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-#define OID_KEY_ID      "2.5.29.14"
-#define OID_SERVER_AUTH "1.3.6.1.5.5.7.3.1"
+#define OID_KEY_ID "2.5.29.14"
 
 enum {
     RSA_BITS = 3072, /* as strong as the 128 bits of P-256 */
@@ -82,7 +81,7 @@ static void put_extensions(struct buf *b, const struct x509_self *s, const unsig
     buf_borrow(&purpose, memory, sizeof memory);
     der_put_oid(&purpose, s->purpose);
     put_extension(b, OID_SUBJECT_NAMES, false, DER_SEQUENCE, s->names->data, s->names->len);
-    put_extension(b, OID_CONSTRAINTS, true, DER_SEQUENCE, NULL, 0); /* not a CA */
+    put_extension(b, OID_BASIC_CONSTRAINTS, true, DER_SEQUENCE, NULL, 0); /* not a CA */
     put_extension(b, OID_KEY_USAGE, true, DER_BIT_STRING, s->usage, 2);
     put_extension(b, OID_EXT_KEY_USAGE, false, DER_SEQUENCE, purpose.data, purpose.len);
     if (s->key_id) {

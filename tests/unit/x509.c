@@ -44,6 +44,10 @@ static const char make_files[] =
     "done\n"
     "openssl req -x509 -key p384.pem -subj /CN=p384 -addext \"$san\" -out leaf-p384.pem\n"
     "for k in p521 ed25519 rsa1024; do openssl req -x509 -key $k.pem -subj /CN=x -out leaf-$k.pem; done\n"
+    "openssl req -x509 -key ec.pem -sha1 -subj /CN=x -addext keyUsage=keyAgreement,decipherOnly -addext "
+    "extendedKeyUsage=clientAuth,emailProtection -addext 'nameConstraints=permitted;DNS:example.com' -out "
+    "uses.pem\n"
+    "openssl req -x509 -key ec.pem -subj /CN=x -addext extendedKeyUsage=anyExtendedKeyUsage -out any.pem\n"
     "cat mid.pem leaf-ec.pem >reversed.pem\n"
     "openssl x509 -in leaf-ec.pem -text -out text.pem; cat mid.pem >>text.pem; sed 's/$/\\r/' text.pem "
     ">crlf.pem; sed 's/$/ \\t/' text.pem >spaces.pem\n"
@@ -137,6 +141,58 @@ static void dates_and_pin_are_those_that_openssl_sees(void **state)
     }
     assert_string_equal(got, want);
     x509_chain_free(&c);
+}
+
+static void what_a_certificate_is_for_is_read_from_its_extensions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *bad_signature;
+        unsigned usage;
+        bool for_servers, for_mail, constraints;
+    } cases[] = {
+        {"root.pem", NULL, ~0U, true, true, false},
+        {"any.pem", NULL, ~0U, true, true, false},
+        {"uses.pem", "SHA-1, which is broken", 0x0880, false, true, true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct chain c;
+        struct cert cert;
+        assert_true(x509_chain_load(&c, cases[i].path, why, sizeof why));
+        assert_true(x509_read(&cert, c.certs[0].data, c.certs[0].data_len));
+        assert_int_equal(cert.usage, cases[i].usage);
+        assert_true(cert.ca);
+        assert_int_equal(cert.for_servers, cases[i].for_servers);
+        assert_int_equal(cert.for_mail, cases[i].for_mail);
+        assert_int_equal(cert.constraints, cases[i].constraints);
+        assert_true((cert.bad_signature == NULL) == (cases[i].bad_signature == NULL));
+        if (cert.bad_signature != NULL) {
+            assert_string_equal(cert.bad_signature, cases[i].bad_signature);
+        }
+        x509_chain_free(&c);
+    }
+}
+
+static void no_name_in_a_list_can_look_like_two(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a.example", "b.example\nc.example", "", "*.d.example",
+                                        "e f",       "m*.g.example"};
+    struct buf list, out;
+    buf_init(&list, 1000);
+    buf_init(&out, 1000);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        der_put_text(&list, GENERAL_NAME_DNS, names[i]);
+        der_put_text(&list, GENERAL_NAME_MAIL, "a@example.com");
+    }
+    assert_true(x509_list_names(der_read(list.data, list.len), &out));
+    assert_true(buf_equal(&out, "a.example\n*.d.example\nm*.g.example\n"));
+    assert_false(x509_list_names(der_read(list.data, list.len - 1), &out));
+    buf_free(&out);
+    buf_init(&out, 9);
+    assert_false(x509_list_names(der_read(list.data, list.len), &out));
+    buf_free(&out);
+    buf_free(&list);
 }
 
 static void a_wrong_certificate_file_is_explained(void **state)
@@ -474,6 +530,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_is_read_leaf_first),
         cmocka_unit_test(dates_and_pin_are_those_that_openssl_sees),
+        cmocka_unit_test(what_a_certificate_is_for_is_read_from_its_extensions),
+        cmocka_unit_test(no_name_in_a_list_can_look_like_two),
         cmocka_unit_test(a_wrong_certificate_file_is_explained),
         cmocka_unit_test(a_wrong_key_file_is_explained),
         cmocka_unit_test(a_key_that_others_can_reach_is_refused),

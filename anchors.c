@@ -88,7 +88,7 @@ static const char *add_anchor(struct anchors *a, struct place place, int64_t now
     if (cert.key.key_type == 0) {
         return "has a key that is neither RSA nor P-256 or P-384";
     }
-    if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < 2048) {
+    if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < RSA_BITS_MIN) {
         return "has an RSA key of less than 2048 bits";
     }
     if (cert.constraints) {

@@ -40,7 +40,9 @@ enum {
     FIELD_NAME_MAX = 256,   /* longer field names are refused, not cut */
     FILE_NAME_MAX = 255,    /* longer names of uploads are cut at a character */
     HOST_NAME_MAX_ = 253,   /* RFC 1035 §2.3.4, less the final dot */
-    SIGNATURE_MAX = 512,    /* RSA-4096 */
+    RSA_BITS_MIN = 2048,    /* of keys, anybody's */
+    RSA_BITS_MAX = 4096,
+    SIGNATURE_MAX = RSA_BITS_MAX / 8,
     FRONTS_MAX = 256,
     PICKUPS_MAX = 256,
     LISTEN_MAX = 64, /* addresses of one key */
@@ -682,9 +684,14 @@ enum { /* tags, of those with a number below 31 */
 #define OID_RSA               "1.2.840.113549.1.1.1"
 #define OID_EC                "1.2.840.10045.2.1"
 #define OID_P256              "1.2.840.10045.3.1.7"
+#define OID_P384              "1.3.132.0.34"
+#define OID_SHA256            "2.16.840.1.101.3.4.2.1"
 #define OID_ECDSA_SHA256      "1.2.840.10045.4.3.2"
 #define OID_SHA256_RSA        "1.2.840.113549.1.1.11"
+#define OID_AES256_CBC        "2.16.840.1.101.3.4.1.42"
+#define OID_DATA              "1.2.840.113549.1.7.1" /* of CMS */
 #define OID_COMMON_NAME       "2.5.4.3"
+#define OID_ORGANIZATION      "2.5.4.10"
 #define OID_KEY_USAGE         "2.5.29.15"
 #define OID_SUBJECT_NAMES     "2.5.29.17"
 #define OID_BASIC_CONSTRAINTS "2.5.29.19"
@@ -882,8 +889,6 @@ bool x509_list_names(struct der names, struct buf *out);
 bool x509_is_name(const char *name, size_t len);
 
 /* ---- algid.c: AlgorithmIdentifiers, RFC 5280 §4.1.1.2 (pure) --------------------------------- */
-
-#define OID_SHA256 "2.16.840.1.101.3.4.2.1"
 
 /* Without parameters; with a NULL; with an OID, such as a curve; with an OCTET STRING, such as an IV. */
 void algid_put(struct buf *b, const char *oid);

@@ -18,11 +18,9 @@
 
 #include <string.h>
 
-#define OID_DATA           "1.2.840.113549.1.7.1"
 #define OID_SIGNED_DATA    "1.2.840.113549.1.7.2"
 #define OID_ENVELOPED_DATA "1.2.840.113549.1.7.3"
 #define OID_AUTH_ENVELOPED "1.2.840.113549.1.9.16.1.23"
-#define OID_AES256_CBC     "2.16.840.1.101.3.4.1.42"
 #define OID_AES256_GCM     "2.16.840.1.101.3.4.1.46"
 #define OID_CONTENT_TYPE   "1.2.840.113549.1.9.3"
 #define OID_MESSAGE_DIGEST "1.2.840.113549.1.9.4"

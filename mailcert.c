@@ -14,8 +14,6 @@
 #define OID_EMAIL_ADDRESS "1.2.840.113549.1.9.1"
 
 enum {
-    MIN_RSA_BITS = 2048,
-    MAX_RSA_BITS = 4096,
     DAY = 86400,
 };
 
@@ -187,10 +185,10 @@ bool mailcert_able(const struct mailcert *m, enum mailcert_use use, char *why, s
             m, why, why_size,
             "has a key that is neither RSA nor on the curve P-256 or P-384: its owner needs a new one");
     }
-    if (m->cert.key.key_type == BR_KEYTYPE_RSA && (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS)) {
+    if (m->cert.key.key_type == BR_KEYTYPE_RSA && (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)) {
         return complain(m, why, why_size,
                         "has an RSA key of %u bits, and %d to %d are wanted: its owner needs a new one", bits,
-                        MIN_RSA_BITS, MAX_RSA_BITS);
+                        RSA_BITS_MIN, RSA_BITS_MAX);
     }
     if ((m->cert.usage & usage_wanted(m, use)) == 0) {
         return complain(m, why, why_size,
@@ -347,11 +345,8 @@ static const char *attribute_name(struct der *oid)
     static const struct {
         const char *oid, *name;
     } known[] = {
-        {"2.5.4.3", "CN"},
-        {"2.5.4.10", "O"},
-        {"2.5.4.11", "OU"},
-        {"2.5.4.6", "C"},
-        {OID_EMAIL_ADDRESS, "email"},
+        {OID_COMMON_NAME, "CN"}, {OID_ORGANIZATION, "O"},      {"2.5.4.11", "OU"},
+        {"2.5.4.6", "C"},        {OID_EMAIL_ADDRESS, "email"},
     };
     for (size_t i = 0; i < COUNT(known); i++) {
         if (der_oid_is(oid, known[i].oid)) {

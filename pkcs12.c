@@ -16,12 +16,10 @@
 
 #include <string.h>
 
-#define OID_DATA           "1.2.840.113549.1.7.1"
 #define OID_ENCRYPTED_DATA "1.2.840.113549.1.7.6"
 #define OID_PBES2          "1.2.840.113549.1.5.13"
 #define OID_PBKDF2         "1.2.840.113549.1.5.12"
 #define OID_HMAC_SHA256    "1.2.840.113549.2.9"
-#define OID_AES256_CBC     "2.16.840.1.101.3.4.1.42"
 #define OID_KEY_BAG        "1.2.840.113549.1.12.10.1.2" /* pkcs8ShroudedKeyBag */
 #define OID_CERT_BAG       "1.2.840.113549.1.12.10.1.3"
 #define OID_X509_CERT      "1.2.840.113549.1.9.22.1"

@@ -14,7 +14,6 @@
 enum {
     CHAIN_MAX = 10,      /* certificates that a host may send */
     CERT_MAX = 64 << 10, /* bytes of one */
-    MINIMUM_RSA = 2048,
     PIN_SIZE = 80,
 };
 
@@ -63,8 +62,8 @@ static void put_issuer(struct buf *out, struct der whole)
         struct der set = der_next(&name, DER_SET);
         struct der pair = der_next(&set, DER_SEQUENCE);
         struct der oid = der_next(&pair, DER_OID);
-        bool common = der_oid_is(&oid, "2.5.4.3");
-        if (common || (best.len == 0 && der_oid_is(&oid, "2.5.4.10"))) {
+        bool common = der_oid_is(&oid, OID_COMMON_NAME);
+        if (common || (best.len == 0 && der_oid_is(&oid, OID_ORGANIZATION))) {
             struct der string = pair.len > 0 && !pair.failed ? der_next(&pair, pair.at[0]) : pair;
             best = string.failed ? best : string;
         }
@@ -181,7 +180,7 @@ static void read_issuer(struct trust_check *c)
     } else if (cert.bad_signature != NULL) {
         buf_fmt(&b, "the issuing certificate number %u of the chain is signed with %s", c->certs,
                 cert.bad_signature);
-    } else if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < MINIMUM_RSA) {
+    } else if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < RSA_BITS_MIN) {
         buf_fmt(&b, "the issuing certificate number %u of the chain has an RSA key of only %u bits", c->certs,
                 cert.key_bits);
     }
@@ -281,7 +280,7 @@ static unsigned judge_key(struct trust_check *c)
                       "2048 to 4096 bits",
                       "the host's key is neither RSA nor on P-256 or P-384");
     }
-    if (c->leaf.key.key_type == BR_KEYTYPE_RSA && c->leaf.key_bits < MINIMUM_RSA) {
+    if (c->leaf.key.key_type == BR_KEYTYPE_RSA && c->leaf.key_bits < RSA_BITS_MIN) {
         return refuse(c, BR_ERR_X509_WEAK_PUBLIC_KEY, "make a new key of at least 2048 bits",
                       "the host's RSA key has only %u bits", c->leaf.key_bits);
     }
@@ -484,7 +483,7 @@ struct trust_check *trust_check_new(const struct mailhost *host, const struct an
     c->curves.supported_curves = (1u << BR_EC_secp256r1) | (1u << BR_EC_secp384r1);
     br_x509_minimal_set_rsa(&c->minimal, br_rsa_pkcs1_vrfy_get_default());
     br_x509_minimal_set_ecdsa(&c->minimal, &c->curves, br_ecdsa_vrfy_asn1_get_default());
-    br_x509_minimal_set_minrsa(&c->minimal, MINIMUM_RSA / 8);
+    br_x509_minimal_set_minrsa(&c->minimal, RSA_BITS_MIN / 8);
     /* Days since year 0; without this BearSSL would ask the clock itself. */
     br_x509_minimal_set_time(&c->minimal, (uint32_t)(719528 + now / 86400), (uint32_t)(now % 86400));
     return c;

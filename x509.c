@@ -11,14 +11,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define OID_P384             "1.3.132.0.34"
 #define OID_NAME_CONSTRAINTS "2.5.29.30"
 #define OID_ANY_USAGE        "2.5.29.37.0"
 
 enum {
     MAX_CERTS = 16, /* in one chain */
-    MIN_RSA_BITS = 2048,
-    MAX_RSA_BITS = 4096,
 };
 
 /* ---- public and private keys ----------------------------------------------------------------- */
@@ -122,7 +119,7 @@ static const char *read_rsa_private(struct key *k, struct der d)
         return bad_key;
     }
     unsigned bits = bit_length(n), factors = bit_length(p) + bit_length(q);
-    if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS) {
+    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX) {
         return bad_rsa;
     }
     if (!is_odd(p) || !is_odd(q) || (factors != bits && factors != bits + 1) || dp.len > p.len ||
@@ -498,7 +495,7 @@ static bool take_leaf(struct chain *c, const struct pem_source *source, const st
     if (c->key_type == 0) {
         return pem_complain(source, "%s", bad_kind);
     }
-    if (c->key_type == BR_KEYTYPE_RSA && (c->key_bits < MIN_RSA_BITS || c->key_bits > MAX_RSA_BITS)) {
+    if (c->key_type == BR_KEYTYPE_RSA && (c->key_bits < RSA_BITS_MIN || c->key_bits > RSA_BITS_MAX)) {
         return pem_complain(source, "%s", bad_rsa);
     }
     return x509_list_names(leaf->names, &c->names) ||

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,89 +24,25 @@ struct loader {
     struct anchors *anchors;
     struct place places[ANCHORS_MAX];
     size_t count;
-    size_t begun; /* where the current PEM object begins */
-    bool certificate;
 };
 
-static void take_der(void *ctx, const void *bytes, size_t len)
+static bool read_file(struct loader *l, const char *path, char *why, size_t why_size)
 {
-    struct loader *l = ctx;
-    if (l->certificate) {
-        buf_put(&l->anchors->der, bytes, len);
-    }
-}
-
-static bool pem_event(struct loader *l, br_pem_decoder_context *pem)
-{
+    struct pem_source source = {path, why, why_size};
     struct buf *der = &l->anchors->der;
-    switch (br_pem_decoder_event(pem)) {
-    case BR_PEM_BEGIN_OBJ:
-        l->begun = der->len;
-        l->certificate = strcmp(br_pem_decoder_name(pem), "CERTIFICATE") == 0;
-        br_pem_decoder_setdest(pem, take_der, l);
-        return true;
-    case BR_PEM_END_OBJ:
-        if (l->certificate && l->count < ANCHORS_MAX) {
-            l->places[l->count++] = (struct place){l->begun, der->len - l->begun};
-        }
-        return true;
-    case BR_PEM_ERROR: return false;
-    default: return true;
-    }
-}
-
-/* Feeds PEM without its carriage returns, which BearSSL would take for a part of the label. */
-static bool pem_push(struct loader *l, br_pem_decoder_context *pem, const unsigned char *bytes, size_t len)
-{
-    while (len > 0) {
-        if (*bytes == '\r') {
-            bytes++;
-            len--;
-            continue;
-        }
-        const unsigned char *cr = memchr(bytes, '\r', len);
-        size_t n = br_pem_decoder_push(pem, bytes, cr == NULL ? len : (size_t)(cr - bytes));
-        bytes += n;
-        len -= n;
-        if (!pem_event(l, pem)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_pem(struct loader *l, const char *path, char *why, size_t why_size)
-{
-    unsigned char chunk[4096];
-    br_pem_decoder_context pem;
-    br_pem_decoder_init(&pem);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        text_fmt(why, why_size, "%s: %s", path, strerror(errno));
+    struct pem p;
+    if (!pem_load(&p, &source, false)) {
         return false;
     }
-    bool ok = true;
-    ssize_t n;
-    while (ok && (n = read(fd, chunk, sizeof chunk)) != 0) {
-        if (n < 0) {
-            text_fmt(why, why_size, "%s: %s", path, strerror(errno));
-            ok = false;
-        } else if (!pem_push(l, &pem, chunk, (size_t)n)) {
-            text_fmt(why, why_size, "%s: damaged PEM; expected certificates between BEGIN and END lines",
-                     path);
-            ok = false;
+    for (size_t i = 0; i < p.count && l->count < ANCHORS_MAX; i++) {
+        if (pem_is_cert(&p.blocks[i])) {
+            struct der cert = pem_der(&p, i);
+            l->places[l->count++] = (struct place){der->len, cert.len};
+            buf_put(der, cert.at, cert.len);
         }
     }
-    close(fd);
-    if (ok && !pem_push(l, &pem, (const unsigned char *)"\n", 1)) { /* a last line may lack its end */
-        text_fmt(why, why_size, "%s: damaged PEM at its end", path);
-        ok = false;
-    }
-    if (ok && !buf_ok(&l->anchors->der)) {
-        text_fmt(why, why_size, "%s: out of memory, or more than 4 MiB of certificates", path);
-        ok = false;
-    }
-    return ok;
+    pem_free(&p);
+    return buf_ok(der) || pem_complain(&source, "out of memory, or more than 4 MiB of certificates");
 }
 
 /* The directory that c_rehash keeps: the same certificates under several names, of which one kind will do. */
@@ -124,7 +59,7 @@ static bool read_directory(struct loader *l, char *why, size_t why_size)
         char path[sizeof SYSTEM_DIR + 1 + sizeof entry->d_name];
         if (len > 4 && strcmp(entry->d_name + len - 4, ".pem") == 0 &&
             text_fmt(path, sizeof path, "%s/%s", SYSTEM_DIR, entry->d_name)) {
-            (void)read_pem(l, path, why, why_size); /* one that cannot be read is one anchor less */
+            (void)read_file(l, path, why, why_size); /* one that cannot be read is one anchor less */
         }
     }
     closedir(dir);
@@ -134,9 +69,9 @@ static bool read_directory(struct loader *l, char *why, size_t why_size)
 static bool read_all(struct loader *l, const char *file, char *why, size_t why_size)
 {
     if (file != NULL) {
-        return read_pem(l, file, why, why_size);
+        return read_file(l, file, why, why_size);
     }
-    return access(SYSTEM_FILE, F_OK) == 0 ? read_pem(l, SYSTEM_FILE, why, why_size)
+    return access(SYSTEM_FILE, F_OK) == 0 ? read_file(l, SYSTEM_FILE, why, why_size)
                                           : read_directory(l, why, why_size);
 }
 
@@ -144,27 +79,25 @@ static bool read_all(struct loader *l, const char *file, char *why, size_t why_s
 static const char *add_anchor(struct anchors *a, struct place place, int64_t now)
 {
     struct cert cert;
-    struct certext ext;
     if (!x509_read(&cert, a->der.data + place.at, place.len)) {
         return "is not a certificate";
     }
-    certext_read(&ext, a->der.data + place.at, place.len);
     if (now > cert.not_after || now < cert.not_before) {
         return "is expired or not yet valid";
     }
     if (cert.key.key_type == 0) {
         return "has a key that is neither RSA nor P-256 or P-384";
     }
-    if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < 2048) {
+    if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < RSA_BITS_MIN) {
         return "has an RSA key of less than 2048 bits";
     }
-    if (ext.constraints) {
+    if (cert.constraints) {
         return "carries name constraints, which are not supported";
     }
     /* A certificate that is not a CA is trusted for itself alone. */
     a->list[a->count++] = (br_x509_trust_anchor){
         .dn = {.data = a->der.data + (size_t)(cert.subject.at - a->der.data), .len = cert.subject.len},
-        .flags = ext.ca ? BR_X509_TA_CA : 0,
+        .flags = cert.ca ? BR_X509_TA_CA : 0,
         .pkey = cert.key,
     };
     return NULL;

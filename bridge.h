@@ -41,7 +41,9 @@ enum {
     FIELD_NAME_MAX = 256,   /* longer field names are refused, not cut */
     FILE_NAME_MAX = 255,    /* longer names of uploads are cut at a character */
     HOST_NAME_MAX_ = 253,   /* RFC 1035 §2.3.4, less the final dot */
-    SIGNATURE_MAX = 512,    /* RSA-4096 */
+    RSA_BITS_MIN = 2048,    /* of keys, anybody's */
+    RSA_BITS_MAX = 4096,
+    SIGNATURE_MAX = RSA_BITS_MAX / 8,
     FRONTS_MAX = 256,
     PICKUPS_MAX = 256,
     LISTEN_MAX = 64, /* addresses of one key */
@@ -767,11 +769,23 @@ enum { /* tags, of those with a number below 31 */
 };
 
 /* OBJECT IDENTIFIERs that more than one file knows. */
-#define OID_RSA           "1.2.840.113549.1.1.1"
-#define OID_EC            "1.2.840.10045.2.1"
-#define OID_P256          "1.2.840.10045.3.1.7"
-#define OID_ECDSA_SHA256  "1.2.840.10045.4.3.2"
-#define OID_SUBJECT_NAMES "2.5.29.17"
+#define OID_RSA               "1.2.840.113549.1.1.1"
+#define OID_EC                "1.2.840.10045.2.1"
+#define OID_P256              "1.2.840.10045.3.1.7"
+#define OID_P384              "1.3.132.0.34"
+#define OID_SHA256            "2.16.840.1.101.3.4.2.1"
+#define OID_ECDSA_SHA256      "1.2.840.10045.4.3.2"
+#define OID_SHA256_RSA        "1.2.840.113549.1.1.11"
+#define OID_AES256_CBC        "2.16.840.1.101.3.4.1.42"
+#define OID_DATA              "1.2.840.113549.1.7.1" /* of CMS */
+#define OID_COMMON_NAME       "2.5.4.3"
+#define OID_ORGANIZATION      "2.5.4.10"
+#define OID_KEY_USAGE         "2.5.29.15"
+#define OID_SUBJECT_NAMES     "2.5.29.17"
+#define OID_BASIC_CONSTRAINTS "2.5.29.19"
+#define OID_EXT_KEY_USAGE     "2.5.29.37"
+#define OID_SERVER_AUTH       "1.3.6.1.5.5.7.3.1"
+#define OID_EMAIL_USAGE       "1.3.6.1.5.5.7.3.4"
 
 struct der { /* what is left to read; borrows the bytes */
     const unsigned char *at;
@@ -821,7 +835,7 @@ void der_end(struct buf *b, size_t begun);
 
 /* ---- pem.c: PEM files (RFC 7468) ------------------------------------------------------------- */
 
-enum { PEM_FILE_MAX = 1 << 20 };
+enum { PEM_FILE_MAX = 4 << 20 }; /* a thousand trust anchors, with text around them */
 
 struct pem_source { /* where bytes come from, and where to say what is wrong with them */
     const char *path;
@@ -857,6 +871,8 @@ bool pem_is_cert(const struct pem_block *b);
 bool pem_complain(const struct pem_source *source, const char *fmt, ...) PRINTF(2, 3);
 /* Says that there is no such thing in the file, and what is there instead; returns false. */
 bool pem_without(const struct pem *p, const char *wanted);
+/* Appends one block. */
+bool pem_put(struct buf *b, const char *label, const struct buf *der);
 
 /* ---- wipe.c: what GMP and Nettle free ----------------------------------------------------------- */
 
@@ -919,9 +935,14 @@ struct cert {                                 /* one certificate, read; everythi
     struct der serial, issuer, subject, spki; /* whole elements, tag and length included */
     struct der names;                         /* GeneralNames of the SubjectAltName, empty if there is none */
     int64_t not_before, not_after;
-    int issuer_key_type; /* of the signature on it; 0: neither RSA nor ECDSA */
-    br_x509_pkey key;    /* key_type 0: neither RSA nor P-256 or P-384 */
-    unsigned key_bits;   /* modulus or field size */
+    int issuer_key_type;       /* of the signature on it; 0: neither RSA nor ECDSA */
+    const char *bad_signature; /* its algorithm, if it is none that is accepted, in words, static; or NULL */
+    br_x509_pkey key;          /* key_type 0: neither RSA nor P-256 or P-384 */
+    unsigned key_bits;         /* modulus or field size */
+    unsigned usage; /* KeyUsage (RFC 5280 §4.2.1.3) from bit 15 down; all bits if it does not say */
+    bool for_servers, for_mail; /* ExtendedKeyUsage allows that, or anything, or does not say */
+    bool ca;                    /* BasicConstraints */
+    bool constraints;           /* NameConstraints */
 };
 
 struct chain { /* a certificate chain, leaf first: public */
@@ -956,20 +977,13 @@ bool x509_match(const struct chain *c, const struct key *k);
 /* Does the leaf name this host (RFC 6125 §6.4.3, one wildcard as the whole leftmost label, two labels behind
  * it)? */
 bool x509_names_host(const struct chain *c, const char *host);
+/* Appends those DNS names among GeneralNames that could be a host's, one a line, so that none can look like two. false:
+ * damaged, or no room. */
+bool x509_list_names(struct der names, struct buf *out);
 /* A host name as a certificate may carry it, "*." in front included? */
 bool x509_is_name(const char *name, size_t len);
 
-/* ---- x509_self.c: a certificate of our own making (pure) ------------------------------------- */
-
-/* A new P-256 key and a self-signed certificate (RFC 5280) for these DNS names and 127.0.0.1/::1,
- * valid for days from now, both PEM. random: 64 bytes. false: no name, a name that is no host name, or no
- * room. */
-bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
-                      const unsigned char *random, struct buf *cert_pem, struct buf *key_pem);
-
 /* ---- algid.c: AlgorithmIdentifiers, RFC 5280 §4.1.1.2 (pure) --------------------------------- */
-
-#define OID_SHA256 "2.16.840.1.101.3.4.2.1"
 
 /* Without parameters; with a NULL; with an OID, such as a curve; with an OCTET STRING, such as an IV. */
 void algid_put(struct buf *b, const char *oid);
@@ -1055,6 +1069,10 @@ struct cms_signer {
 bool cms_sign(const struct cms_signer *s, const unsigned char digest[br_sha256_SIZE], int64_t time,
               struct buf *out);
 
+/* What is written between the two becomes the values of one Attribute (RFC 5652 §5.3). */
+size_t cms_attribute_begin(struct buf *b, const char *oid, size_t *values);
+void cms_attribute_end(struct buf *b, size_t attribute, size_t values);
+
 /* ---- mailcert.c: certificates of mail addresses (RFC 8550) --------------------------------------
  *
  * Pure but for mailcert_load(). What says why says it in one sentence: which
@@ -1065,8 +1083,6 @@ struct mailcert {
     const char *path; /* of its file; the caller's, who keeps it */
     size_t number;    /* in the file, from 1 */
     struct cert cert;
-    unsigned usage; /* KeyUsage (RFC 5280 §4.2.1.3) from bit 15 down; all bits if it does not say */
-    bool mail;      /* its extended usage allows mail, or anything, or does not say */
     struct buf der; /* what cert points into */
 };
 
@@ -1134,6 +1150,32 @@ struct pkcs12 {
 /* Appends a PFX (RFC 7292) with AES-256-CBC and HMAC-SHA-256, as OpenSSL 3 and NSS write it too. false: the password or
  * the name is not as above, or no room. */
 bool pkcs12_put(struct buf *out, const struct pkcs12 *p, const br_prng_class **rng);
+
+/* ---- x509_self.c: a key and a certificate of our own making (pure) --------------------------- */
+
+enum { X509_SERIAL = 16 }; /* bytes, RFC 5280 §4.1.2.2: at most 20 */
+
+struct x509_self {
+    const char *name;        /* of the subject, */
+    const char *short_name;  /* and what stands there if that has more than 64 characters */
+    const struct buf *names; /* of the SubjectAltName: GeneralNames, one behind the other */
+    const char *usage; /* KeyUsage (RFC 5280 §4.2.1.3) as two bytes: how many bits are unused, and the bits */
+    const char *purpose;         /* the OID in ExtendedKeyUsage */
+    const unsigned char *serial; /* X509_SERIAL random bytes */
+    bool key_id;                 /* with a SubjectKeyIdentifier */
+    int64_t now;
+    unsigned days; /* that it is valid for */
+    bool ec;       /* P-256, else RSA with 3072 bits */
+    const br_prng_class **rng;
+};
+
+/* Appends a self-signed certificate (RFC 5280), which is no CA's, and its new key as PKCS #8, both DER. Takes about a
+ * second for RSA. false: no room. */
+bool x509_self_make(const struct x509_self *s, struct buf *cert, struct buf *key);
+/* One of a host, on P-256, for these DNS names and 127.0.0.1/::1, valid for days from now, both PEM. random: 64 bytes.
+ * false: no name, a name that is no host name, or no room. */
+bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
+                      const unsigned char *random, struct buf *cert_pem, struct buf *key_pem);
 
 /* ---- mailself.c: a mail certificate for one who has none (pure) ------------------------------ */
 
@@ -2314,19 +2356,6 @@ bool auth_step(struct auth *a, const char *challenge, size_t len, struct buf *ou
 void auth_end(struct auth *a);
 /* "SCRAM-SHA-256" */
 const char *auth_name(enum auth_mechanism mechanism);
-
-/* ---- certext.c: what a certificate may be used for (pure) ------------------------------------ */
-
-struct certext {               /* what struct cert does not tell */
-    bool ca;                   /* basicConstraints */
-    bool purposes;             /* there is an extendedKeyUsage, */
-    bool for_servers;          /* and it allows serverAuth or anything */
-    bool constraints;          /* nameConstraints */
-    const char *bad_signature; /* an algorithm that is not accepted, in words, static; or NULL */
-};
-
-/* Of a certificate that x509_read() found well-formed. */
-void certext_read(struct certext *e, const void *bytes, size_t len);
 
 /* ---- anchors.c: the certificates that trust in mail hosts comes from ------------------------- */
 

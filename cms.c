@@ -18,11 +18,9 @@
 
 #include <string.h>
 
-#define OID_DATA           "1.2.840.113549.1.7.1"
 #define OID_SIGNED_DATA    "1.2.840.113549.1.7.2"
 #define OID_ENVELOPED_DATA "1.2.840.113549.1.7.3"
 #define OID_AUTH_ENVELOPED "1.2.840.113549.1.9.16.1.23"
-#define OID_AES256_CBC     "2.16.840.1.101.3.4.1.42"
 #define OID_AES256_GCM     "2.16.840.1.101.3.4.1.46"
 #define OID_CONTENT_TYPE   "1.2.840.113549.1.9.3"
 #define OID_MESSAGE_DIGEST "1.2.840.113549.1.9.4"
@@ -213,7 +211,7 @@ bool cms_envelope_end(struct cms_envelope *e)
 
 /* ---- the signature --------------------------------------------------------------------------- */
 
-static size_t begin_attribute(struct buf *b, const char *oid, size_t *values)
+size_t cms_attribute_begin(struct buf *b, const char *oid, size_t *values)
 {
     size_t attribute = der_begin(b, DER_SEQUENCE);
     der_put_oid(b, oid);
@@ -221,7 +219,7 @@ static size_t begin_attribute(struct buf *b, const char *oid, size_t *values)
     return attribute;
 }
 
-static void end_attribute(struct buf *b, size_t attribute, size_t values)
+void cms_attribute_end(struct buf *b, size_t attribute, size_t values)
 {
     der_end(b, values);
     der_end(b, attribute);
@@ -231,15 +229,15 @@ static void end_attribute(struct buf *b, size_t attribute, size_t values)
  * bytes (X.690 §11.6), which here is by their lengths: each is longer than the one before. */
 static void put_attributes(struct buf *b, const unsigned char digest[br_sha256_SIZE], int64_t time)
 {
-    size_t values, attribute = begin_attribute(b, OID_CONTENT_TYPE, &values);
+    size_t values, attribute = cms_attribute_begin(b, OID_CONTENT_TYPE, &values);
     der_put_oid(b, OID_DATA);
-    end_attribute(b, attribute, values);
-    attribute = begin_attribute(b, OID_SIGNING_TIME, &values);
+    cms_attribute_end(b, attribute, values);
+    attribute = cms_attribute_begin(b, OID_SIGNING_TIME, &values);
     der_put_time(b, time);
-    end_attribute(b, attribute, values);
-    attribute = begin_attribute(b, OID_MESSAGE_DIGEST, &values);
+    cms_attribute_end(b, attribute, values);
+    attribute = cms_attribute_begin(b, OID_MESSAGE_DIGEST, &values);
     der_put(b, DER_OCTET_STRING, digest, br_sha256_SIZE);
-    end_attribute(b, attribute, values);
+    cms_attribute_end(b, attribute, values);
 }
 
 /* RFC 5652 §5.4: signed as a SET, though it stands in SignerInfo as [0]. signature: SIGNATURE_MAX. */

@@ -12,7 +12,6 @@
 #define OID_MGF1           "1.2.840.113549.1.1.8"
 #define OID_AES256_WRAP    "2.16.840.1.101.3.4.1.45"
 #define OID_ECDH_SHA256KDF "1.3.132.1.11.1" /* dhSinglePass-stdDH-sha256kdf-scheme */
-#define OID_P384           "1.3.132.0.34"
 
 enum {
     BLOCK = 16,
@@ -90,7 +89,7 @@ static void pad_pkcs1(unsigned char *block, size_t len, const unsigned char cek[
 
 static size_t encrypt_rsa(unsigned char out[RSA_MAX], const struct cmskey *k, const br_rsa_public_key *rsa)
 {
-    if (rsa->nlen > RSA_MAX || rsa->nlen < 2048 / 8) {
+    if (rsa->nlen > RSA_MAX || rsa->nlen < RSA_BITS_MIN / 8) {
         return 0;
     }
     if (k->modern) {

@@ -12,76 +12,12 @@
 #include <strings.h>
 
 #define OID_EMAIL_ADDRESS "1.2.840.113549.1.9.1"
-#define OID_KEY_USAGE     "2.5.29.15"
-#define OID_EXT_KEY_USAGE "2.5.29.37"
-#define OID_ANY_USAGE     "2.5.29.37.0"
-#define OID_EMAIL_USAGE   "1.3.6.1.5.5.7.3.4"
 
 enum {
-    MIN_RSA_BITS = 2048,
-    MAX_RSA_BITS = 4096,
     DAY = 86400,
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
-
-/* RFC 5280 §4.2.1.3: a BIT STRING whose first bit is the highest. Bits that are left out are 0. */
-static unsigned read_key_usage(struct der *value)
-{
-    struct der bits = der_next(value, DER_BIT_STRING);
-    if (bits.len < 2) {
-        return 0;
-    }
-    return (unsigned)bits.at[1] << 8 | (bits.len > 2 ? bits.at[2] : 0);
-}
-
-static bool allows_mail(struct der *value)
-{
-    struct der list = der_next(value, DER_SEQUENCE);
-    bool allowed = false;
-    while (!list.failed && list.len > 0) {
-        struct der oid = der_next(&list, DER_OID);
-        allowed = allowed || der_oid_is(&oid, OID_EMAIL_USAGE) || der_oid_is(&oid, OID_ANY_USAGE);
-    }
-    return allowed && der_done(&list);
-}
-
-/* What x509_read() has found well-formed: the list of extensions, or nothing. */
-static struct der extensions_of(const struct mailcert *m)
-{
-    struct der whole = der_read(m->der.data, m->der.len);
-    struct der cert = der_next(&whole, DER_SEQUENCE);
-    struct der tbs = der_next(&cert, DER_SEQUENCE);
-    while (!tbs.failed && tbs.len > 0 && !der_is(&tbs, DER_CONTEXT_CONSTRUCTED + 3)) {
-        der_whole(&tbs);
-    }
-    if (tbs.failed || tbs.len == 0) {
-        return der_read(NULL, 0);
-    }
-    struct der wrapped = der_next(&tbs, DER_CONTEXT_CONSTRUCTED + 3);
-    return der_next(&wrapped, DER_SEQUENCE);
-}
-
-/* Without these extensions a key may be used for everything (RFC 5280 §4.2.1.3, §4.2.1.12). */
-static void read_uses(struct mailcert *m)
-{
-    m->usage = ~0U;
-    m->mail = true;
-    struct der list = extensions_of(m);
-    while (!list.failed && list.len > 0) {
-        struct der extension = der_next(&list, DER_SEQUENCE);
-        struct der oid = der_next(&extension, DER_OID);
-        if (der_is(&extension, DER_BOOLEAN)) {
-            der_boolean(&extension);
-        }
-        struct der value = der_next(&extension, DER_OCTET_STRING);
-        if (der_oid_is(&oid, OID_KEY_USAGE)) {
-            m->usage = read_key_usage(&value);
-        } else if (der_oid_is(&oid, OID_EXT_KEY_USAGE)) {
-            m->mail = allows_mail(&value);
-        }
-    }
-}
 
 static struct mailcert *read_cert(const struct pem_source *source, struct der d, size_t number)
 {
@@ -95,12 +31,11 @@ static struct mailcert *read_cert(const struct pem_source *source, struct der d,
     buf_put(&m->der, d.at, d.len);
     if (!buf_ok(&m->der)) {
         pem_complain(source, "there is no memory for it");
-    } else if (!x509_read(&m->cert, m->der.data, m->der.len)) {
+    } else if (x509_read(&m->cert, m->der.data, m->der.len)) {
+        return m;
+    } else {
         pem_complain(source, "certificate %zu is damaged: not X.509 in DER. Export or fetch it again",
                      number);
-    } else {
-        read_uses(m);
-        return m;
     }
     mailcert_free(m);
     return NULL;
@@ -250,17 +185,17 @@ bool mailcert_able(const struct mailcert *m, enum mailcert_use use, char *why, s
             m, why, why_size,
             "has a key that is neither RSA nor on the curve P-256 or P-384: its owner needs a new one");
     }
-    if (m->cert.key.key_type == BR_KEYTYPE_RSA && (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS)) {
+    if (m->cert.key.key_type == BR_KEYTYPE_RSA && (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)) {
         return complain(m, why, why_size,
                         "has an RSA key of %u bits, and %d to %d are wanted: its owner needs a new one", bits,
-                        MIN_RSA_BITS, MAX_RSA_BITS);
+                        RSA_BITS_MIN, RSA_BITS_MAX);
     }
-    if ((m->usage & usage_wanted(m, use)) == 0) {
+    if ((m->cert.usage & usage_wanted(m, use)) == 0) {
         return complain(m, why, why_size,
                         "does not allow its key to %s (keyUsage): take one of the same owner that does",
                         use == MAILCERT_SIGN ? "sign" : "receive encrypted mail");
     }
-    return m->mail ||
+    return m->cert.for_mail ||
            complain(m, why, why_size,
                     "is not for mail (extendedKeyUsage without emailProtection): its owner needs an "
                     "S/MIME certificate");
@@ -410,11 +345,8 @@ static const char *attribute_name(struct der *oid)
     static const struct {
         const char *oid, *name;
     } known[] = {
-        {"2.5.4.3", "CN"},
-        {"2.5.4.10", "O"},
-        {"2.5.4.11", "OU"},
-        {"2.5.4.6", "C"},
-        {OID_EMAIL_ADDRESS, "email"},
+        {OID_COMMON_NAME, "CN"}, {OID_ORGANIZATION, "O"},      {"2.5.4.11", "OU"},
+        {"2.5.4.6", "C"},        {OID_EMAIL_ADDRESS, "email"},
     };
     for (size_t i = 0; i < COUNT(known); i++) {
         if (der_oid_is(oid, known[i].oid)) {

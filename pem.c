@@ -200,6 +200,17 @@ bool pem_without(const struct pem *p, const char *wanted)
                         wanted);
 }
 
+bool pem_put(struct buf *b, const char *label, const struct buf *der)
+{
+    size_t len = br_pem_encode(NULL, der->data, der->len, label, BR_PEM_LINE64);
+    char *room = buf_room(b, len + 1); /* br_pem_encode ends with a NUL */
+    if (room != NULL) {
+        br_pem_encode(room, der->data, der->len, label, BR_PEM_LINE64);
+        b->len += len;
+    }
+    return buf_ok(b);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static bool check_file(const struct pem_source *source, int fd, bool secret)

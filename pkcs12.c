@@ -16,12 +16,10 @@
 
 #include <string.h>
 
-#define OID_DATA           "1.2.840.113549.1.7.1"
 #define OID_ENCRYPTED_DATA "1.2.840.113549.1.7.6"
 #define OID_PBES2          "1.2.840.113549.1.5.13"
 #define OID_PBKDF2         "1.2.840.113549.1.5.12"
 #define OID_HMAC_SHA256    "1.2.840.113549.2.9"
-#define OID_AES256_CBC     "2.16.840.1.101.3.4.1.42"
 #define OID_KEY_BAG        "1.2.840.113549.1.12.10.1.2" /* pkcs8ShroudedKeyBag */
 #define OID_CERT_BAG       "1.2.840.113549.1.12.10.1.3"
 #define OID_X509_CERT      "1.2.840.113549.1.9.22.1"
@@ -126,14 +124,6 @@ static void put_wide_name(struct buf *b, const char *name)
     der_end(b, text);
 }
 
-static size_t begin_attribute(struct buf *b, const char *oid, size_t *values)
-{
-    size_t attribute = der_begin(b, DER_SEQUENCE);
-    der_put_oid(b, oid);
-    *values = der_begin(b, DER_SET);
-    return attribute;
-}
-
 static void put_attributes(struct buf *b, const struct pkcs12 *p)
 {
     unsigned char id[HASH];
@@ -142,14 +132,12 @@ static void put_attributes(struct buf *b, const struct pkcs12 *p)
     br_sha256_update(&sha, p->cert, p->cert_len);
     br_sha256_out(&sha, id);
     size_t set = der_begin(b, DER_SET);
-    size_t values, attribute = begin_attribute(b, OID_LOCAL_KEY_ID, &values);
+    size_t values, attribute = cms_attribute_begin(b, OID_LOCAL_KEY_ID, &values);
     der_put(b, DER_OCTET_STRING, id, sizeof id);
-    der_end(b, values);
-    der_end(b, attribute);
-    attribute = begin_attribute(b, OID_FRIENDLY_NAME, &values);
+    cms_attribute_end(b, attribute, values);
+    attribute = cms_attribute_begin(b, OID_FRIENDLY_NAME, &values);
     put_wide_name(b, p->name);
-    der_end(b, values);
-    der_end(b, attribute);
+    cms_attribute_end(b, attribute, values);
     der_end(b, set);
 }
 

@@ -54,6 +54,17 @@ void seal_free(struct seal *s)
     }
 }
 
+/* Whom a mail of this moment is encrypted for, if its signature can be checked too. */
+static bool choose(const struct seal *s, int64_t now, struct cms_recipients *to, char *why, size_t why_size)
+{
+    const struct form_conf *f = s->form;
+    if (f->sign_cert != NULL && (now > s->signer.not_after || now < s->signer.not_before)) {
+        text_fmt(why, why_size, "%s is not valid today: renew it, with its key", f->sign_cert);
+        return false;
+    }
+    return mailcert_choose(s->recipients, f->to, f->to_count, now, to, why, why_size);
+}
+
 bool seal_usable(const struct seal *s, int64_t now, int64_t *expiry, char *why, size_t why_size)
 {
     struct cms_recipients to;
@@ -62,11 +73,7 @@ bool seal_usable(const struct seal *s, int64_t now, int64_t *expiry, char *why, 
     if (f->sign_cert != NULL && s->signer.not_after < *expiry) {
         *expiry = s->signer.not_after;
     }
-    if (f->sign_cert != NULL && (now > s->signer.not_after || now < s->signer.not_before)) {
-        text_fmt(why, why_size, "%s is not valid today: renew it, with its key", f->sign_cert);
-        return false;
-    }
-    return mailcert_choose(s->recipients, f->to, f->to_count, now, &to, why, why_size);
+    return choose(s, now, &to, why, why_size);
 }
 
 /* ---- randomness ------------------------------------------------------------------------------
@@ -127,10 +134,7 @@ bool seal_compose(const struct seal *s, const struct message *m, struct signer_l
 {
     const struct form_conf *f = s->form;
     struct smime_job job = {.profile = f->smime_modern ? CMS_MODERN : CMS_COMPATIBLE, .time = m->time};
-    int64_t expiry;
-    why[0] = '\0';
-    if (!seal_usable(s, m->time, &expiry, why, why_size) ||
-        !mailcert_choose(s->recipients, f->to, f->to_count, m->time, &job.to, why, why_size)) {
+    if (!choose(s, m->time, &job.to, why, why_size)) {
         return false;
     }
     why[0] = '\0'; /* what fails from here on is no certificate's fault */

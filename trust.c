@@ -14,9 +14,7 @@
 enum {
     CHAIN_MAX = 10,      /* certificates that a host may send */
     CERT_MAX = 64 << 10, /* bytes of one */
-    MINIMUM_RSA = 2048,
     PIN_SIZE = 80,
-    DNS_NAME = 2, /* GeneralName, RFC 5280 §4.2.1.6 */
 };
 
 struct trust_check {
@@ -31,7 +29,6 @@ struct trust_check {
     struct buf der; /* of the certificate that is arriving */
     struct buf leaf_der;
     struct cert leaf;
-    struct certext leaf_ext;
     unsigned char spki_sha256[32];
     struct buf names;            /* of the leaf, one a line, host names only */
     char fault[REASON_SIZE / 2]; /* the first thing wrong with a certificate above the leaf */
@@ -65,8 +62,8 @@ static void put_issuer(struct buf *out, struct der whole)
         struct der set = der_next(&name, DER_SET);
         struct der pair = der_next(&set, DER_SEQUENCE);
         struct der oid = der_next(&pair, DER_OID);
-        bool common = der_oid_is(&oid, "2.5.4.3");
-        if (common || (best.len == 0 && der_oid_is(&oid, "2.5.4.10"))) {
+        bool common = der_oid_is(&oid, OID_COMMON_NAME);
+        if (common || (best.len == 0 && der_oid_is(&oid, OID_ORGANIZATION))) {
             struct der string = pair.len > 0 && !pair.failed ? der_next(&pair, pair.at[0]) : pair;
             best = string.failed ? best : string;
         }
@@ -133,29 +130,6 @@ static struct trust_check *self(const br_x509_class *const *ctx)
     return (struct trust_check *)(uintptr_t)ctx;
 }
 
-/* Only what may be a host name gets into the list, so that no name can look like two. */
-static void collect_names(struct trust_check *c)
-{
-    struct der names = c->leaf.names;
-    while (names.len > 0 && !names.failed) {
-        if (!der_is(&names, DER_CONTEXT + DNS_NAME)) {
-            der_whole(&names);
-            continue;
-        }
-        struct der name = der_next(&names, DER_CONTEXT + DNS_NAME);
-        bool ok = name.len > 0 && name.len <= HOST_NAME_MAX_;
-        for (size_t i = 0; ok && i < name.len; i++) {
-            ok = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*", name.at[i]) !=
-                     NULL &&
-                 name.at[i] != '\0';
-        }
-        if (ok) {
-            buf_put(&c->names, name.at, name.len);
-            buf_byte(&c->names, '\n');
-        }
-    }
-}
-
 static void hash_spki(struct trust_check *c)
 {
     br_sha256_context sha;
@@ -171,9 +145,8 @@ static bool read_leaf(struct trust_check *c)
         c->leaf = (struct cert){0};
         return false;
     }
-    certext_read(&c->leaf_ext, c->leaf_der.data, c->leaf_der.len);
-    collect_names(c);
     hash_spki(c);
+    x509_list_names(c->leaf.names, &c->names); /* what is damaged among them names nobody */
     return buf_ok(&c->names);
 }
 
@@ -181,7 +154,6 @@ static bool read_leaf(struct trust_check *c)
 static void read_issuer(struct trust_check *c)
 {
     struct cert cert;
-    struct certext ext;
     struct buf b;
     if (c->fault[0] != '\0') {
         return;
@@ -191,25 +163,24 @@ static void read_issuer(struct trust_check *c)
                  c->certs);
         return;
     }
-    certext_read(&ext, c->der.data, c->der.len);
     buf_borrow(&b, c->fault, sizeof c->fault - 1);
     if (c->now > cert.not_after || c->now < cert.not_before) {
         buf_fmt(&b, "the issuing certificate number %u of the chain is ", c->certs);
         buf_str(&b, c->now > cert.not_after ? "expired, since " : "not valid before ");
         put_date(&b, c->now > cert.not_after ? cert.not_after : cert.not_before);
-    } else if (ext.constraints) {
+    } else if (cert.constraints) {
         buf_fmt(&b,
                 "the issuing certificate number %u of the chain carries name constraints, which are not "
                 "supported",
                 c->certs);
-    } else if (ext.purposes && !ext.for_servers) {
+    } else if (!cert.for_servers) {
         buf_fmt(&b,
                 "the issuing certificate number %u of the chain may not vouch for servers (extendedKeyUsage)",
                 c->certs);
-    } else if (ext.bad_signature != NULL) {
+    } else if (cert.bad_signature != NULL) {
         buf_fmt(&b, "the issuing certificate number %u of the chain is signed with %s", c->certs,
-                ext.bad_signature);
-    } else if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < MINIMUM_RSA) {
+                cert.bad_signature);
+    } else if (cert.key.key_type == BR_KEYTYPE_RSA && cert.key_bits < RSA_BITS_MIN) {
         buf_fmt(&b, "the issuing certificate number %u of the chain has an RSA key of only %u bits", c->certs,
                 cert.key_bits);
     }
@@ -309,7 +280,7 @@ static unsigned judge_key(struct trust_check *c)
                       "2048 to 4096 bits",
                       "the host's key is neither RSA nor on P-256 or P-384");
     }
-    if (c->leaf.key.key_type == BR_KEYTYPE_RSA && c->leaf.key_bits < MINIMUM_RSA) {
+    if (c->leaf.key.key_type == BR_KEYTYPE_RSA && c->leaf.key_bits < RSA_BITS_MIN) {
         return refuse(c, BR_ERR_X509_WEAK_PUBLIC_KEY, "make a new key of at least 2048 bits",
                       "the host's RSA key has only %u bits", c->leaf.key_bits);
     }
@@ -349,13 +320,13 @@ static unsigned judge_name(struct trust_check *c)
 
 static unsigned judge_purpose(struct trust_check *c)
 {
-    if (c->leaf_ext.ca) {
+    if (c->leaf.ca) {
         return refuse(c, BR_ERR_X509_FORBIDDEN_KEY_USAGE,
                       "give the host a certificate of its own (basicConstraints CA:FALSE), or pin its key "
                       "with pin_only = yes",
                       "the host shows the certificate of a CA as its own");
     }
-    if (c->leaf_ext.purposes && !c->leaf_ext.for_servers) {
+    if (!c->leaf.for_servers) {
         return refuse(c, BR_ERR_X509_FORBIDDEN_KEY_USAGE, "get one with extendedKeyUsage serverAuth",
                       "the host's certificate is for another purpose than being a server");
     }
@@ -368,7 +339,7 @@ static unsigned refuse_self_signed(struct trust_check *c, unsigned error)
     pin_text(c, pin, sizeof pin);
     text_fmt(remedy, sizeof remedy,
              "%s, or if its owner says that the key is right, set pin_only = yes and pin = %s",
-             c->leaf_ext.ca ? "give the host one that is no CA's" : "set trust to a file with it", pin);
+             c->leaf.ca ? "give the host one that is no CA's" : "set trust to a file with it", pin);
     return refuse(c, error, remedy, "the host's certificate is self-signed and not among the trust anchors");
 }
 
@@ -377,9 +348,9 @@ static unsigned judge_chain(struct trust_check *c, unsigned error)
 {
     bool self_signed = c->leaf.issuer.len == c->leaf.subject.len &&
                        memcmp(c->leaf.issuer.at, c->leaf.subject.at, c->leaf.issuer.len) == 0;
-    if (c->leaf_ext.bad_signature != NULL && error != 0) {
+    if (c->leaf.bad_signature != NULL && error != 0) {
         return refuse(c, error, "get one that is signed with SHA-256",
-                      "the host's certificate is signed with %s", c->leaf_ext.bad_signature);
+                      "the host's certificate is signed with %s", c->leaf.bad_signature);
     }
     if (c->fault[0] != '\0') { /* name constraints too, which BearSSL passes over unless they are critical */
         return refuse(c, error != 0 ? error : BR_ERR_X509_CRITICAL_EXTENSION,
@@ -512,7 +483,7 @@ struct trust_check *trust_check_new(const struct mailhost *host, const struct an
     c->curves.supported_curves = (1u << BR_EC_secp256r1) | (1u << BR_EC_secp384r1);
     br_x509_minimal_set_rsa(&c->minimal, br_rsa_pkcs1_vrfy_get_default());
     br_x509_minimal_set_ecdsa(&c->minimal, &c->curves, br_ecdsa_vrfy_asn1_get_default());
-    br_x509_minimal_set_minrsa(&c->minimal, MINIMUM_RSA / 8);
+    br_x509_minimal_set_minrsa(&c->minimal, RSA_BITS_MIN / 8);
     /* Days since year 0; without this BearSSL would ask the clock itself. */
     br_x509_minimal_set_time(&c->minimal, (uint32_t)(719528 + now / 86400), (uint32_t)(now % 86400));
     return c;

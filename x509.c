@@ -11,18 +11,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define OID_RSA_PSS      "1.2.840.113549.1.1.10"
-#define OID_SHA256_RSA   "1.2.840.113549.1.1.11"
-#define OID_SHA384_RSA   "1.2.840.113549.1.1.12"
-#define OID_SHA512_RSA   "1.2.840.113549.1.1.13"
-#define OID_P384         "1.3.132.0.34"
-#define OID_ECDSA_SHA384 "1.2.840.10045.4.3.3"
-#define OID_ECDSA_SHA512 "1.2.840.10045.4.3.4"
+#define OID_NAME_CONSTRAINTS "2.5.29.30"
+#define OID_ANY_USAGE        "2.5.29.37.0"
 
 enum {
     MAX_CERTS = 16, /* in one chain */
-    MIN_RSA_BITS = 2048,
-    MAX_RSA_BITS = 4096,
 };
 
 /* ---- public and private keys ----------------------------------------------------------------- */
@@ -126,7 +119,7 @@ static const char *read_rsa_private(struct key *k, struct der d)
         return bad_key;
     }
     unsigned bits = bit_length(n), factors = bit_length(p) + bit_length(q);
-    if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS) {
+    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX) {
         return bad_rsa;
     }
     if (!is_odd(p) || !is_odd(q) || (factors != bits && factors != bits + 1) || dp.len > p.len ||
@@ -269,44 +262,92 @@ void x509_key_free(struct key *k)
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
-/* RFC 5280 §4.1.1.2: what kind of key made the signature. */
-static int signer_type(struct der algorithm)
+/* RFC 5280 §4.1.1.2: what kind of key made the signature, and what speaks against it. */
+static void read_algorithm(struct cert *c, struct der algorithm)
 {
-    static const char *const rsa[] = {OID_SHA256_RSA, OID_SHA384_RSA, OID_SHA512_RSA, OID_RSA_PSS};
-    static const char *const ecdsa[] = {OID_ECDSA_SHA256, OID_ECDSA_SHA384, OID_ECDSA_SHA512};
+    static const struct {
+        const char *oid;
+        int key_type;
+        const char *fault;
+    } known[] = {
+        {OID_SHA256_RSA, BR_KEYTYPE_RSA, NULL},
+        {"1.2.840.113549.1.1.12", BR_KEYTYPE_RSA, NULL}, /* SHA-384 */
+        {"1.2.840.113549.1.1.13", BR_KEYTYPE_RSA, NULL}, /* SHA-512 */
+        {"1.2.840.113549.1.1.10", BR_KEYTYPE_RSA, "RSA-PSS, which is not supported"},
+        {OID_ECDSA_SHA256, BR_KEYTYPE_EC, NULL},
+        {"1.2.840.10045.4.3.3", BR_KEYTYPE_EC, NULL}, /* SHA-384 */
+        {"1.2.840.10045.4.3.4", BR_KEYTYPE_EC, NULL}, /* SHA-512 */
+        {"1.2.840.113549.1.1.4", 0, "MD5, which is broken"},
+        {"1.2.840.113549.1.1.5", 0, "SHA-1, which is broken"},
+        {"1.2.840.10045.4.1", 0, "SHA-1, which is broken"},
+        {"1.3.101.112", 0, "Ed25519, which is not supported"},
+        {"1.3.101.113", 0, "Ed448, which is not supported"},
+    };
     struct der oid = der_next(&algorithm, DER_OID);
-    for (size_t i = 0; i < COUNT(rsa); i++) {
-        if (der_oid_is(&oid, rsa[i])) {
-            return BR_KEYTYPE_RSA;
+    for (size_t i = 0; i < COUNT(known); i++) {
+        if (der_oid_is(&oid, known[i].oid)) {
+            c->issuer_key_type = known[i].key_type;
+            c->bad_signature = known[i].fault;
         }
     }
-    for (size_t i = 0; i < COUNT(ecdsa); i++) {
-        if (der_oid_is(&oid, ecdsa[i])) {
-            return BR_KEYTYPE_EC;
-        }
-    }
-    return 0;
 }
 
-/* RFC 5280 §4.2: takes the SubjectAltName out of the extensions. */
+/* RFC 5280 §4.2.1.3: a BIT STRING whose first bit is the highest. Bits that are left out are 0. */
+static void read_usage(struct cert *c, struct der value)
+{
+    struct der bits = der_next(&value, DER_BIT_STRING);
+    c->usage = bits.len < 2 ? 0 : (unsigned)bits.at[1] << 8 | (bits.len > 2 ? bits.at[2] : 0);
+}
+
+/* §4.2.1.12. A damaged list allows nothing. */
+static void read_purposes(struct cert *c, struct der value)
+{
+    struct der list = der_next(&value, DER_SEQUENCE);
+    bool any = false, servers = false, mail = false;
+    while (!list.failed && list.len > 0) {
+        struct der oid = der_next(&list, DER_OID);
+        any = any || der_oid_is(&oid, OID_ANY_USAGE);
+        servers = servers || der_oid_is(&oid, OID_SERVER_AUTH);
+        mail = mail || der_oid_is(&oid, OID_EMAIL_USAGE);
+    }
+    c->for_servers = der_done(&list) && (any || servers);
+    c->for_mail = der_done(&list) && (any || mail);
+}
+
+static bool read_extension(struct cert *c, struct der *list)
+{
+    struct der extension = der_next(list, DER_SEQUENCE);
+    struct der oid = der_next(&extension, DER_OID);
+    if (der_is(&extension, DER_BOOLEAN)) { /* critical */
+        der_boolean(&extension);
+    }
+    struct der value = der_next(&extension, DER_OCTET_STRING);
+    if (oid.failed || !der_done(&extension)) {
+        return false;
+    }
+    if (der_oid_is(&oid, OID_SUBJECT_NAMES)) {
+        c->names = der_next(&value, DER_SEQUENCE);
+        return der_done(&value);
+    }
+    if (der_oid_is(&oid, OID_BASIC_CONSTRAINTS)) {
+        struct der constraints = der_next(&value, DER_SEQUENCE);
+        c->ca = der_is(&constraints, DER_BOOLEAN) && der_boolean(&constraints);
+    } else if (der_oid_is(&oid, OID_NAME_CONSTRAINTS)) {
+        c->constraints = true;
+    } else if (der_oid_is(&oid, OID_KEY_USAGE)) {
+        read_usage(c, value);
+    } else if (der_oid_is(&oid, OID_EXT_KEY_USAGE)) {
+        read_purposes(c, value);
+    }
+    return true;
+}
+
 static bool read_extensions(struct cert *c, struct der wrapped)
 {
     struct der list = der_next(&wrapped, DER_SEQUENCE);
     while (!list.failed && list.len > 0) {
-        struct der extension = der_next(&list, DER_SEQUENCE);
-        struct der oid = der_next(&extension, DER_OID);
-        if (der_is(&extension, DER_BOOLEAN)) { /* critical */
-            der_boolean(&extension);
-        }
-        struct der value = der_next(&extension, DER_OCTET_STRING);
-        if (oid.failed || !der_done(&extension)) {
+        if (!read_extension(c, &list)) {
             return false;
-        }
-        if (der_oid_is(&oid, OID_SUBJECT_NAMES)) {
-            c->names = der_next(&value, DER_SEQUENCE);
-            if (!der_done(&value)) {
-                return false;
-            }
         }
     }
     return der_done(&list) && der_done(&wrapped);
@@ -345,13 +386,13 @@ static bool read_tbs(struct cert *c, struct der tbs)
 
 bool x509_read(struct cert *c, const void *bytes, size_t len)
 {
-    *c = (struct cert){0};
+    *c = (struct cert){.usage = ~0U, .for_servers = true, .for_mail = true};
     struct der whole = der_read(bytes, len);
     struct der cert = der_next(&whole, DER_SEQUENCE);
     struct der tbs = der_next(&cert, DER_SEQUENCE);
     struct der algorithm = der_next(&cert, DER_SEQUENCE);
     der_bits(&cert);
-    c->issuer_key_type = signer_type(algorithm);
+    read_algorithm(c, algorithm);
     return der_done(&cert) && der_done(&whole) && read_tbs(c, tbs);
 }
 
@@ -377,21 +418,31 @@ bool x509_is_name(const char *name, size_t len)
     return len > 0 && len <= HOST_NAME_MAX_;
 }
 
-/* A name that is no host name names no host: it is left out. */
-static bool list_names(struct chain *c, struct der names)
+/* Could it be a host's? Some issuers put a wildcard elsewhere. */
+static bool is_host_like(struct der name)
 {
-    while (!names.failed && names.len > 0) {
-        if (der_is(&names, GENERAL_NAME_DNS)) {
-            struct der name = der_next(&names, GENERAL_NAME_DNS);
-            if (x509_is_name((const char *)name.at, name.len)) {
-                buf_put(&c->names, name.at, name.len);
-                buf_byte(&c->names, '\n');
-            }
-        } else {
-            der_whole(&names);
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_name_char((char)name.at[i]) && name.at[i] != '*') {
+            return false;
         }
     }
-    return !names.failed && buf_ok(&c->names);
+    return name.len > 0 && name.len <= HOST_NAME_MAX_;
+}
+
+bool x509_list_names(struct der names, struct buf *out)
+{
+    while (!names.failed && names.len > 0) {
+        if (!der_is(&names, GENERAL_NAME_DNS)) {
+            der_whole(&names);
+            continue;
+        }
+        struct der name = der_next(&names, GENERAL_NAME_DNS);
+        if (is_host_like(name)) {
+            buf_put(out, name.at, name.len);
+            buf_byte(out, '\n');
+        }
+    }
+    return !names.failed && buf_ok(out);
 }
 
 static bool same(struct der a, struct der b)
@@ -444,10 +495,10 @@ static bool take_leaf(struct chain *c, const struct pem_source *source, const st
     if (c->key_type == 0) {
         return pem_complain(source, "%s", bad_kind);
     }
-    if (c->key_type == BR_KEYTYPE_RSA && (c->key_bits < MIN_RSA_BITS || c->key_bits > MAX_RSA_BITS)) {
+    if (c->key_type == BR_KEYTYPE_RSA && (c->key_bits < RSA_BITS_MIN || c->key_bits > RSA_BITS_MAX)) {
         return pem_complain(source, "%s", bad_rsa);
     }
-    return list_names(c, leaf->names) ||
+    return x509_list_names(leaf->names, &c->names) ||
            pem_complain(source, "the names in the first certificate are damaged");
 }
 

@@ -1,200 +1,262 @@
-/*
- * A certificate of our own making, for the demo and for first steps: P-256,
- * self-signed, for these names and for loopback.
- */
+/* A key and a self-signed certificate, for those who have none (RFC 5280): a host's, for the demo and for first steps,
+ * and what mailself.c asks for. */
 
 #include "bridge.h"
 
 #include <string.h>
 
-#define OID_COMMON_NAME   "2.5.4.3"
-#define OID_KEY_USAGE     "2.5.29.15"
-#define OID_CONSTRAINTS   "2.5.29.19"
-#define OID_EXT_KEY_USAGE "2.5.29.37"
-#define OID_SERVER_AUTH   "1.3.6.1.5.5.7.3.1"
+#define OID_KEY_ID "2.5.29.14"
 
 enum {
-    RANDOM_BYTES = 64, /* the serial number, then the seed of the key */
-    SERIAL_BYTES = 16, /* RFC 5280 §4.1.2.2: at most 20 */
+    RSA_BITS = 3072, /* as strong as the 128 bits of P-256 */
+    RSA_BYTES = RSA_BITS / 8,
+    RSA_EXPONENT = 65537,
+    PKCS8_MAX = 8192, /* bytes of a key, with room */
+    KEY_ID = 20,      /* RFC 7093 §2: the first 160 bits of a SHA-256 */
+    RANDOM_BYTES = 64,
+    DAY = 86400,
 };
 
-static void put_extension(struct buf *b, const char *oid, bool critical, const struct buf *value)
+struct pair { /* a new key, both halves */
+    bool ec;
+    br_rsa_private_key rsa;
+    br_rsa_public_key rsa_public;
+    br_ec_private_key ec_private;
+    br_ec_public_key ec_public;
+    unsigned char private_memory[BR_RSA_KBUF_PRIV_SIZE(RSA_BITS)];
+    unsigned char public_memory[BR_RSA_KBUF_PUB_SIZE(RSA_BITS)];
+};
+
+static bool make_pair(struct pair *p, const br_prng_class **rng)
+{
+    const br_ec_impl *ec = br_ec_get_default();
+    if (p->ec) {
+        return br_ec_keygen(rng, ec, &p->ec_private, p->private_memory, BR_EC_secp256r1) > 0 &&
+               br_ec_compute_pub(ec, &p->ec_public, p->public_memory, &p->ec_private) > 0;
+    }
+    return br_rsa_keygen_get_default()(rng, &p->rsa, p->private_memory, &p->rsa_public, p->public_memory,
+                                       RSA_BITS, RSA_EXPONENT) == 1;
+}
+
+/* PKCS #8. */
+static bool put_key(struct buf *b, const struct pair *p)
+{
+    unsigned char d[RSA_BYTES], *room = buf_room(b, PKCS8_MAX);
+    size_t len = 0;
+    if (room == NULL) {
+        return false;
+    }
+    if (p->ec) {
+        len = br_encode_ec_pkcs8_der(room, &p->ec_private, &p->ec_public);
+    } else if (br_rsa_compute_privexp_get_default()(d, &p->rsa, RSA_EXPONENT) == sizeof d) {
+        len = br_encode_rsa_pkcs8_der(room, &p->rsa, &p->rsa_public, d, sizeof d);
+    }
+    explicit_bzero(d, sizeof d);
+    b->len += len;
+    return len > 0;
+}
+
+/* ---- the certificate ------------------------------------------------------------------------- */
+
+/* content: of the one element, with this tag, that is its value. */
+static void put_extension(struct buf *b, const char *oid, bool critical, unsigned tag, const void *content,
+                          size_t len)
 {
     size_t extension = der_begin(b, DER_SEQUENCE);
     der_put_oid(b, oid);
     if (critical) {
         der_put_boolean(b, true);
     }
-    der_put(b, DER_OCTET_STRING, value->data, value->len);
+    size_t value = der_begin(b, DER_OCTET_STRING);
+    der_put(b, tag, content, len);
+    der_end(b, value);
     der_end(b, extension);
 }
 
-static void put_names(struct buf *b, const char *const *names, size_t count)
-{
-    static const unsigned char loopback4[4] = {127, 0, 0, 1}, loopback6[16] = {[15] = 1};
-    struct buf value;
-    buf_init(&value, b->max);
-    size_t list = der_begin(&value, DER_SEQUENCE);
-    for (size_t i = 0; i < count; i++) {
-        der_put_text(&value, GENERAL_NAME_DNS, names[i]);
-    }
-    der_put(&value, GENERAL_NAME_IP, loopback4, sizeof loopback4);
-    der_put(&value, GENERAL_NAME_IP, loopback6, sizeof loopback6);
-    der_end(&value, list);
-    put_extension(b, OID_SUBJECT_NAMES, false, &value);
-    b->failed = b->failed || !buf_ok(&value);
-    buf_free(&value);
-}
-
-/* RFC 5280 §4.2.1.3, .9, .12: it signs handshakes and nothing else. */
-static void put_uses(struct buf *b)
+/* RFC 5280 §4.2.1: for these names and this purpose, and for nothing else. */
+static void put_extensions(struct buf *b, const struct x509_self *s, const unsigned char *key_id)
 {
     unsigned char memory[32];
-    struct buf value;
-    buf_borrow(&value, memory, sizeof memory);
-    der_put(&value, DER_SEQUENCE, NULL, 0); /* not a CA */
-    put_extension(b, OID_CONSTRAINTS, true, &value);
-    buf_clear(&value);
-    der_put(&value, DER_BIT_STRING, "\x07\x80", 2); /* bit 0, digitalSignature; 7 bits unused */
-    put_extension(b, OID_KEY_USAGE, true, &value);
-    buf_clear(&value);
-    size_t list = der_begin(&value, DER_SEQUENCE);
-    der_put_oid(&value, OID_SERVER_AUTH);
-    der_end(&value, list);
-    put_extension(b, OID_EXT_KEY_USAGE, false, &value);
-    b->failed = b->failed || !buf_ok(&value);
-}
-
-static void put_algorithm(struct buf *b, const char *oid, const char *parameter)
-{
-    size_t algorithm = der_begin(b, DER_SEQUENCE);
-    der_put_oid(b, oid);
-    if (parameter != NULL) {
-        der_put_oid(b, parameter);
+    struct buf purpose;
+    buf_borrow(&purpose, memory, sizeof memory);
+    der_put_oid(&purpose, s->purpose);
+    put_extension(b, OID_SUBJECT_NAMES, false, DER_SEQUENCE, s->names->data, s->names->len);
+    put_extension(b, OID_BASIC_CONSTRAINTS, true, DER_SEQUENCE, NULL, 0); /* not a CA */
+    put_extension(b, OID_KEY_USAGE, true, DER_BIT_STRING, s->usage, 2);
+    put_extension(b, OID_EXT_KEY_USAGE, false, DER_SEQUENCE, purpose.data, purpose.len);
+    if (s->key_id) {
+        put_extension(b, OID_KEY_ID, false, DER_OCTET_STRING, key_id, KEY_ID);
     }
-    der_end(b, algorithm);
+    b->failed = b->failed || !buf_ok(s->names) || !buf_ok(&purpose);
 }
 
-/* A Name of one common name, whose ceiling is 64 (RFC 5280 A.1). */
+static void put_signature_algorithm(struct buf *b, bool ec)
+{
+    if (ec) {
+        algid_put(b, OID_ECDSA_SHA256);
+    } else {
+        algid_put_null(b, OID_SHA256_RSA);
+    }
+}
+
+/* A Name of one common name. */
 static void put_name(struct buf *b, const char *common_name)
 {
     size_t name = der_begin(b, DER_SEQUENCE);
     size_t set = der_begin(b, DER_SET);
     size_t attribute = der_begin(b, DER_SEQUENCE);
     der_put_oid(b, OID_COMMON_NAME);
-    der_put_text(b, DER_UTF8_STRING, strlen(common_name) <= 64 ? common_name : "formbridge");
+    der_put_text(b, DER_UTF8_STRING, common_name);
     der_end(b, attribute);
     der_end(b, set);
     der_end(b, name);
 }
 
-struct request { /* for a certificate */
-    const char *const *names;
-    size_t count;
-    int64_t from, to;
-    const unsigned char *serial; /* SERIAL_BYTES */
-    br_ec_public_key public;
-};
-
-static void put_tbs(struct buf *b, const struct request *r)
+static void put_public_key(struct buf *b, const struct pair *p)
 {
+    if (p->ec) {
+        buf_put(b, p->ec_public.q, p->ec_public.qlen);
+        return;
+    }
+    size_t numbers = der_begin(b, DER_SEQUENCE);
+    der_put_unsigned(b, p->rsa_public.n, p->rsa_public.nlen);
+    der_put_unsigned(b, p->rsa_public.e, p->rsa_public.elen);
+    der_end(b, numbers);
+}
+
+/* SubjectPublicKeyInfo; the key's bytes give its id. */
+static void put_spki(struct buf *b, const struct pair *p, unsigned char id[br_sha256_SIZE])
+{
+    unsigned char memory[RSA_BYTES + 32];
+    struct buf key;
+    buf_borrow(&key, memory, sizeof memory);
+    put_public_key(&key, p);
+    br_sha256_context sha;
+    br_sha256_init(&sha);
+    br_sha256_update(&sha, key.data, key.len);
+    br_sha256_out(&sha, id);
+    size_t spki = der_begin(b, DER_SEQUENCE);
+    if (p->ec) {
+        algid_put_oid(b, OID_EC, OID_P256);
+    } else {
+        algid_put_null(b, OID_RSA);
+    }
+    der_put_bits(b, key.data, key.len);
+    der_end(b, spki);
+    b->failed = b->failed || !buf_ok(&key);
+}
+
+static void put_tbs(struct buf *b, const struct x509_self *s, const struct pair *p)
+{
+    unsigned char id[br_sha256_SIZE];
+    const char *name = strlen(s->name) <= 64 ? s->name : s->short_name; /* RFC 5280 A.1 */
     size_t tbs = der_begin(b, DER_SEQUENCE);
     size_t version = der_begin(b, DER_CONTEXT_CONSTRUCTED + 0);
     der_put_small(b, 2); /* v3 */
     der_end(b, version);
-    der_put_unsigned(b, r->serial, SERIAL_BYTES);
-    put_algorithm(b, OID_ECDSA_SHA256, NULL);
-    put_name(b, r->names[0]);
+    der_put_unsigned(b, s->serial, X509_SERIAL);
+    put_signature_algorithm(b, p->ec);
+    put_name(b, name);
     size_t validity = der_begin(b, DER_SEQUENCE);
-    der_put_time(b, r->from);
-    der_put_time(b, r->to);
+    der_put_time(b, s->now);
+    der_put_time(b, s->now + (int64_t)s->days * DAY);
     der_end(b, validity);
-    put_name(b, r->names[0]);
-    size_t spki = der_begin(b, DER_SEQUENCE);
-    put_algorithm(b, OID_EC, OID_P256);
-    der_put_bits(b, r->public.q, r->public.qlen);
-    der_end(b, spki);
+    put_name(b, name);
+    put_spki(b, p, id);
     size_t wrapped = der_begin(b, DER_CONTEXT_CONSTRUCTED + 3);
     size_t extensions = der_begin(b, DER_SEQUENCE);
-    put_names(b, r->names, r->count);
-    put_uses(b);
+    put_extensions(b, s, id);
     der_end(b, extensions);
     der_end(b, wrapped);
     der_end(b, tbs);
 }
 
 /* The two fields that follow the TBSCertificate, which b holds from tbs on. */
-static void sign_tbs(struct buf *b, size_t tbs, const br_ec_private_key *private)
+static void sign_tbs(struct buf *b, size_t tbs, const struct pair *p)
 {
     unsigned char hash[br_sha256_SIZE], signature[SIGNATURE_MAX];
+    size_t len = RSA_BYTES;
     br_sha256_context sha;
-    br_sha256_init(&sha);
     if (!buf_ok(b)) {
         return;
     }
+    br_sha256_init(&sha);
     br_sha256_update(&sha, b->data + tbs, b->len - tbs);
     br_sha256_out(&sha, hash);
-    size_t len =
-        br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), &br_sha256_vtable, hash, private, signature);
-    b->failed = b->failed || len == 0;
-    put_algorithm(b, OID_ECDSA_SHA256, NULL);
+    if (p->ec) {
+        len = br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), &br_sha256_vtable, hash, &p->ec_private,
+                                               signature);
+    } else if (!br_rsa_pkcs1_sign_get_default()(BR_HASH_OID_SHA256, hash, sizeof hash, &p->rsa, signature)) {
+        len = 0;
+    }
+    b->failed = len == 0;
+    put_signature_algorithm(b, p->ec);
     der_put_bits(b, signature, len);
 }
 
-static bool put_pem(struct buf *b, const char *label, const void *der, size_t len)
+static bool put_cert(struct buf *b, const struct x509_self *s, const struct pair *p)
 {
-    size_t text = br_pem_encode(NULL, der, len, label, BR_PEM_LINE64);
-    char *room = buf_room(b, text + 1); /* br_pem_encode ends with a NUL */
-    if (room != NULL) {
-        br_pem_encode(room, der, len, label, BR_PEM_LINE64);
-        b->len += text;
-    }
+    size_t cert = der_begin(b, DER_SEQUENCE);
+    size_t tbs = b->len;
+    put_tbs(b, s, p);
+    sign_tbs(b, tbs, p);
+    der_end(b, cert);
     return buf_ok(b);
 }
 
-static bool put_key(struct buf *b, const br_ec_private_key *private, const br_ec_public_key *public)
+bool x509_self_make(const struct x509_self *s, struct buf *cert, struct buf *key)
 {
-    unsigned char der[256];
-    size_t len = br_encode_ec_pkcs8_der(NULL, private, public);
-    bool ok = len > 0 && len <= sizeof der && br_encode_ec_pkcs8_der(der, private, public) == len &&
-              put_pem(b, BR_ENCODE_PEM_PKCS8, der, len);
-    explicit_bzero(der, sizeof der);
+    struct pair pair = {.ec = s->ec};
+    bool ok = make_pair(&pair, s->rng) && put_key(key, &pair) && put_cert(cert, s, &pair);
+    explicit_bzero(&pair, sizeof pair);
     return ok;
 }
 
-static bool put_cert(struct buf *b, const struct request *r, const br_ec_private_key *private)
+/* ---- of a host ------------------------------------------------------------------------------- */
+
+static bool put_host_names(struct buf *b, const char *const *names, size_t count)
 {
-    struct buf der;
-    buf_init(&der, PEM_FILE_MAX);
-    size_t cert = der_begin(&der, DER_SEQUENCE);
-    size_t tbs = der.len;
-    put_tbs(&der, r);
-    sign_tbs(&der, tbs, private);
-    der_end(&der, cert);
-    bool ok = buf_ok(&der) && put_pem(b, "CERTIFICATE", der.data, der.len);
-    buf_free(&der);
-    return ok;
+    static const unsigned char loopback4[4] = {127, 0, 0, 1}, loopback6[16] = {[15] = 1};
+    for (size_t i = 0; i < count; i++) {
+        if (!x509_is_name(names[i], strlen(names[i]))) {
+            return false;
+        }
+        der_put_text(b, GENERAL_NAME_DNS, names[i]);
+    }
+    der_put(b, GENERAL_NAME_IP, loopback4, sizeof loopback4);
+    der_put(b, GENERAL_NAME_IP, loopback6, sizeof loopback6);
+    return count > 0;
 }
 
 bool x509_self_signed(const char *const *names, size_t count, int64_t now, unsigned days,
                       const unsigned char *random, struct buf *cert_pem, struct buf *key_pem)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!x509_is_name(names[i], strlen(names[i]))) {
-            return false;
-        }
-    }
-    unsigned char private_memory[BR_EC_KBUF_PRIV_MAX_SIZE], public_memory[BR_EC_KBUF_PUB_MAX_SIZE];
-    const br_ec_impl *ec = br_ec_get_default();
-    br_ec_private_key private;
+    struct buf list, cert, key;
     br_hmac_drbg_context rng;
-    struct request r = {.names = names, .count = count, .from = now, .to = now + (int64_t)days * 86400};
-    r.serial = random;
-    br_hmac_drbg_init(&rng, &br_sha256_vtable, random + SERIAL_BYTES, RANDOM_BYTES - SERIAL_BYTES);
-    bool ok = count > 0 && br_ec_keygen(&rng.vtable, ec, &private, private_memory, BR_EC_secp256r1) > 0 &&
-              br_ec_compute_pub(ec, &r.public, public_memory, &private) > 0 &&
-              put_key(key_pem, &private, &r.public) && put_cert(cert_pem, &r, &private);
-    explicit_bzero(private_memory, sizeof private_memory);
+    buf_init(&list, PEM_FILE_MAX);
+    buf_init(&cert, PEM_FILE_MAX);
+    buf_init(&key, PEM_FILE_MAX);
+    br_hmac_drbg_init(&rng, &br_sha256_vtable, random + X509_SERIAL, RANDOM_BYTES - X509_SERIAL);
+    bool ok = put_host_names(&list, names, count);
+    if (ok) {
+        const struct x509_self self = {
+            .name = names[0],
+            .short_name = "formbridge",
+            .names = &list,
+            .usage = "\x07\x80", /* digitalSignature: it signs handshakes */
+            .purpose = OID_SERVER_AUTH,
+            .serial = random,
+            .now = now,
+            .days = days,
+            .ec = true,
+            .rng = &rng.vtable,
+        };
+        ok = x509_self_make(&self, &cert, &key) && pem_put(key_pem, BR_ENCODE_PEM_PKCS8, &key) &&
+             pem_put(cert_pem, "CERTIFICATE", &cert);
+    }
+    buf_free(&list);
+    buf_free(&cert);
+    buf_free(&key);
     explicit_bzero(&rng, sizeof rng);
     return ok;
 }

@@ -28,7 +28,8 @@ from bridge import SANITIZE, build_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["buf", "utf8", "charset", "date", "encode", "upload", "letter", "table", "record", "mime", "form", "urlencoded",
-           "multipart", "json", "der", "pem", "x509", "algid", "cmskey", "cms", "mailcert", "smime", "pkcs12", "mailself"]
+           "multipart", "json", "der", "pem", "x509", "algid", "cmskey", "cms", "mailcert", "smime", "pkcs12",
+           "x509_self", "mailself"]
 NOW = datetime.datetime.utcnow().replace(microsecond=0)
 DAY = datetime.timedelta(days=1)
 PASSWORD = "correct-horse-7"

@@ -220,6 +220,21 @@ static void nobody_to_encrypt_for_is_a_failure(void **state)
     assert_int_equal(ber.len, 0);
 }
 
+static void an_attribute_is_its_name_and_a_set_of_values(void **state)
+{
+    (void)state;
+    static const unsigned char want[] = {0x30, 9, 0x06, 2, 0x2a, 3, 0x31, 3, 0x02, 1, 5};
+    unsigned char memory[32];
+    struct buf b;
+    buf_borrow(&b, memory, sizeof memory);
+    size_t values, attribute = cms_attribute_begin(&b, "1.2.3", &values);
+    der_put_small(&b, 5);
+    cms_attribute_end(&b, attribute, values);
+    assert_true(buf_ok(&b));
+    assert_int_equal(b.len, sizeof want);
+    assert_memory_equal(b.data, want, sizeof want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_point_off_the_curve_is_refused),
         cmocka_unit_test(every_length_around_blocks_and_chunks_comes_back),
         cmocka_unit_test(nobody_to_encrypt_for_is_a_failure),
+        cmocka_unit_test(an_attribute_is_its_name_and_a_set_of_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,10 @@ static const char make_files[] =
     "done\n"
     "openssl req -x509 -key p384.pem -subj /CN=p384 -addext \"$san\" -out leaf-p384.pem\n"
     "for k in p521 ed25519 rsa1024; do openssl req -x509 -key $k.pem -subj /CN=x -out leaf-$k.pem; done\n"
+    "openssl req -x509 -key ec.pem -sha1 -subj /CN=x -addext keyUsage=keyAgreement,decipherOnly -addext "
+    "extendedKeyUsage=clientAuth,emailProtection -addext 'nameConstraints=permitted;DNS:example.com' -out "
+    "uses.pem\n"
+    "openssl req -x509 -key ec.pem -subj /CN=x -addext extendedKeyUsage=anyExtendedKeyUsage -out any.pem\n"
     "cat mid.pem leaf-ec.pem >reversed.pem\n"
     "openssl x509 -in leaf-ec.pem -text -out text.pem; cat mid.pem >>text.pem; sed 's/$/\\r/' text.pem "
     ">crlf.pem; sed 's/$/ \\t/' text.pem >spaces.pem\n"
@@ -53,7 +57,7 @@ static const char make_files[] =
     "sed '2s/^..../AAAA/' leaf-ec.pem >notder.pem\n"
     "cat leaf-ec.pem ec.pem >both.pem; cat ec.pem rsa.pem >twokeys.pem\n"
     "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do cat root.pem; done >many.pem\n"
-    "head -c 1100000 /dev/zero >huge.pem; : >empty.pem; echo hello >words.pem\n"
+    "head -c 4200000 /dev/zero >huge.pem; : >empty.pem; echo hello >words.pem\n"
     "mkfifo fifo.pem; mkdir dir.pem; umask 022\n";
 
 static char directory[] = "/tmp/formbridge-x509-XXXXXX";
@@ -137,6 +141,58 @@ static void dates_and_pin_are_those_that_openssl_sees(void **state)
     }
     assert_string_equal(got, want);
     x509_chain_free(&c);
+}
+
+static void what_a_certificate_is_for_is_read_from_its_extensions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *bad_signature;
+        unsigned usage;
+        bool for_servers, for_mail, constraints;
+    } cases[] = {
+        {"root.pem", NULL, ~0U, true, true, false},
+        {"any.pem", NULL, ~0U, true, true, false},
+        {"uses.pem", "SHA-1, which is broken", 0x0880, false, true, true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct chain c;
+        struct cert cert;
+        assert_true(x509_chain_load(&c, cases[i].path, why, sizeof why));
+        assert_true(x509_read(&cert, c.certs[0].data, c.certs[0].data_len));
+        assert_int_equal(cert.usage, cases[i].usage);
+        assert_true(cert.ca);
+        assert_int_equal(cert.for_servers, cases[i].for_servers);
+        assert_int_equal(cert.for_mail, cases[i].for_mail);
+        assert_int_equal(cert.constraints, cases[i].constraints);
+        assert_true((cert.bad_signature == NULL) == (cases[i].bad_signature == NULL));
+        if (cert.bad_signature != NULL) {
+            assert_string_equal(cert.bad_signature, cases[i].bad_signature);
+        }
+        x509_chain_free(&c);
+    }
+}
+
+static void no_name_in_a_list_can_look_like_two(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a.example", "b.example\nc.example", "", "*.d.example",
+                                        "e f",       "m*.g.example"};
+    struct buf list, out;
+    buf_init(&list, 1000);
+    buf_init(&out, 1000);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        der_put_text(&list, GENERAL_NAME_DNS, names[i]);
+        der_put_text(&list, GENERAL_NAME_MAIL, "a@example.com");
+    }
+    assert_true(x509_list_names(der_read(list.data, list.len), &out));
+    assert_true(buf_equal(&out, "a.example\n*.d.example\nm*.g.example\n"));
+    assert_false(x509_list_names(der_read(list.data, list.len - 1), &out));
+    buf_free(&out);
+    buf_init(&out, 9);
+    assert_false(x509_list_names(der_read(list.data, list.len), &out));
+    buf_free(&out);
+    buf_free(&list);
 }
 
 static void a_wrong_certificate_file_is_explained(void **state)
@@ -316,6 +372,34 @@ static void a_host_is_named_exactly_or_by_one_label(void **state)
     }
 }
 
+static void what_is_written_as_pem_is_read_again(void **state)
+{
+    (void)state;
+    struct pem_source source = {"file", why, sizeof why};
+    struct pem p;
+    struct buf der, pem;
+    buf_init(&der, 1000);
+    buf_init(&pem, 1000);
+    for (size_t len = 0; len < 100; len += 33) {
+        assert_true(pem_put(&pem, "CERTIFICATE", &der));
+        assert_true(pem_parse(&p, &source, pem.data, pem.len));
+        assert_int_equal(p.count, 1);
+        assert_true(pem_is(&p.blocks[0], "CERTIFICATE"));
+        assert_int_equal(p.der.len, len);
+        assert_true(len == 0 || memcmp(p.der.data, der.data, len) == 0);
+        pem_free(&p);
+        buf_clear(&pem);
+        for (unsigned i = 0; i < 33; i++) {
+            buf_byte(&der, (unsigned char)(len + i * 7));
+        }
+    }
+    buf_free(&pem);
+    buf_init(&pem, 100);
+    assert_false(pem_put(&pem, "CERTIFICATE", &der));
+    buf_free(&pem);
+    buf_free(&der);
+}
+
 static void write_file(const char *path, const struct buf *b)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -446,6 +530,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_is_read_leaf_first),
         cmocka_unit_test(dates_and_pin_are_those_that_openssl_sees),
+        cmocka_unit_test(what_a_certificate_is_for_is_read_from_its_extensions),
+        cmocka_unit_test(no_name_in_a_list_can_look_like_two),
         cmocka_unit_test(a_wrong_certificate_file_is_explained),
         cmocka_unit_test(a_wrong_key_file_is_explained),
         cmocka_unit_test(a_key_that_others_can_reach_is_refused),
@@ -453,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_damaged_rsa_key_does_not_match),
         cmocka_unit_test(a_key_with_oversized_numbers_is_refused),
         cmocka_unit_test(a_host_is_named_exactly_or_by_one_label),
+        cmocka_unit_test(what_is_written_as_pem_is_read_again),
         cmocka_unit_test(our_own_certificate_is_good_to_openssl),
         cmocka_unit_test(our_own_certificate_is_good_to_ourselves),
         cmocka_unit_test(no_certificate_is_made_for_what_is_no_host),

@@ -297,7 +297,8 @@ static bool make_place(struct pop3_server *s)
     }
     for (struct client *c = s->first; c != NULL; c = c->next) {
         unsigned same = places[network_bucket(s->bucket_key, c->id)];
-        if (is_guest(s, c) && (same > most || (same == most && c->asked == 0 && out->asked != 0))) {
+        bool better = out == NULL || same > most || (same == most && c->asked == 0 && out->asked != 0);
+        if (is_guest(s, c) && better) {
             out = c;
             most = same;
         }

@@ -37,6 +37,7 @@ class Server:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="formbridge-test-"))
         self.home.chmod(0o755)
         self.port, self.clear = free_port(), free_port()
+        self.plain = free_port()  # in the place of port 80
         self.behind = free_port()
         self.socket = self.home / "s"
         self.cert, self.key = make_certificate(self.home)
@@ -97,7 +98,7 @@ class Nginx(Server):
 
     def configure(self):
         site = put_in(self.example, ("/run/formbridge/http.sock", self.socket), ("listen 443 ssl;", f"listen 127.0.0.1:{self.port} ssl;"),
-                      ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
+                      ("listen 80;", f"listen 127.0.0.1:{self.plain};"),
                       ("/etc/letsencrypt/live/forms.example.com/fullchain.pem", self.cert),
                       ("/etc/letsencrypt/live/forms.example.com/privkey.pem", self.key))
         server = re.search(r"(?ms)^server \{.*?^\}", site)[0]
@@ -115,20 +116,19 @@ class Caddy(Server):
     EXAMPLE, GROUP = "Caddyfile", "caddy"
 
     def configure(self):
-        site = put_in(self.example, ("/run/formbridge/http.sock", self.socket))
-        body = re.search(r"(?ms)^forms\.example\.com (\{.*?^\})", site)[1][1:]
+        site = put_in(self.example, ("/run/formbridge/http.sock", self.socket), ("forms.example.com", "localhost"))
+        site = put_in(site, ("\nlocalhost {", f"\nlocalhost {{\ntls {self.cert} {self.key}"))
+        body = re.search(r"(?ms)^localhost \{.*?^\t(reverse_proxy .*?^\})", site)[1]
         return f"""{{
             admin off
-            auto_https disable_redirects
+            default_bind 127.0.0.1
+            http_port {self.plain}
+            https_port {self.port}
         }}
-        https://localhost:{self.port} {{
-            bind 127.0.0.1
-            tls {self.cert} {self.key}
-        {body}
+        {site}
         http://127.0.0.1:{self.clear} {{
-            bind 127.0.0.1
         {body}
-        """
+        """  # the last as one forgets to redirect
 
     def command(self):
         user, group = pwd.getpwnam("caddy"), grp.getgrnam("caddy")
@@ -145,7 +145,8 @@ class HaproxyHttp(Server):
         both = self.home / "both.pem"
         both.write_bytes(self.cert.read_bytes() + self.key.read_bytes())
         return put_in(self.example, ("/run/formbridge/http.sock", self.socket), ("/etc/haproxy/forms.example.com.pem", both),
-                      ("bind :443 ssl", f"bind 127.0.0.1:{self.clear}\n    bind 127.0.0.1:{self.port} ssl"))
+                      ("bind :443 ssl", f"bind 127.0.0.1:{self.clear}\n    bind 127.0.0.1:{self.port} ssl"),
+                      ("bind :80", f"bind 127.0.0.1:{self.plain}"))
 
     def command(self):
         return ["haproxy", "-db", "-f", self.config]
@@ -253,3 +254,32 @@ def test_a_form_that_came_over_http_is_refused(server):
         assert answer.status == 403 and b"came over http, without encryption" in body
         client.close()
     assert "accepted" not in server.bridge.log()[before:]
+
+
+def test_a_form_that_came_to_port_80_is_refused_and_never_redirected(server):
+    """A browser repeats a post that is redirected with 308: all would seem to work, with each in clear on the network first."""
+    if not terminates(server):
+        assert not re.search(r"(?m)^\s*(listen|bind) \S*\b80\b", server.example)
+        return
+    before = len(server.bridge.log())
+    for method, body in (("POST", b"name=Ada"), ("POST", b"name=" + b"A" * 3_000_000), ("PUT", b"name=Ada"), ("OPTIONS", None)):
+        client = http.client.HTTPConnection("localhost", server.plain, timeout=PATIENCE)
+        client.request(method, "/f/order", body, {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = client.getresponse()
+        said = answer.read().decode()
+        client.close()
+        assert answer.status == 403 and answer.getheader("Location") is None, (method, answer.status, said)
+        assert "sent without encryption, and was not taken" in said and "must begin with https://" in said
+        assert answer.getheader("Content-Type").startswith("text/plain")
+    assert server.bridge.log()[before:] == ""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_page_at_port_80_is_at_https(server, method):
+    if not terminates(server):
+        return
+    client = http.client.HTTPConnection("localhost", server.plain, timeout=PATIENCE)
+    client.request(method, "/f/order?a=b", headers={"Host": "localhost"})  # of port 80 it is without a port
+    answer = client.getresponse()
+    client.close()
+    assert answer.status in (301, 308) and answer.getheader("Location") == "https://localhost/f/order?a=b"

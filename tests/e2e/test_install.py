@@ -209,6 +209,36 @@ def test_check_says_that_a_maildir_is_not_there_and_cannot_be_made(setup):
     assert f"Maildir {setup.maildir} is not there, and the user of [bridge] may not make it: correct its path" in said
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put a file back for another user")
+def test_check_says_that_files_of_the_spool_cannot_be_read(setup):
+    """As root put them back from a backup. A start is not refused for it: new mail can be taken all the same."""
+    setup.dir.chmod(0o755)
+    setup.config["bridge"] |= {"user": "nobody"}
+    setup.config["form order"]["deliver"] = f"lmtp:{setup.dir}/nowhere"
+    setup.write_config()
+    with setup:
+        setup.start()
+        assert setup.post([("name", "Ada")])[0] == 200
+        setup.stop()
+        assert f"ok: spool {setup.spool}: its files can be read\n" in check(setup, 0)
+        message, = (p for p in (setup.spool / "queue").iterdir() if not p.name.endswith(".state"))
+        foreign = [message, setup.spool / "held" / message.name, setup.spool / "once" / "key", setup.spool / "token.secret"]
+        foreign[1].write_text("")
+        for path in foreign:
+            path.chmod(0o600)
+            os.chown(path, 0, 0)
+        said = f"spool {setup.spool}: its user cannot read 4 of its files: chown -R nobody {setup.spool}\n"
+        assert f"problem: {said}" in check(setup)
+        setup.start()
+        setup.wait_for_log(f"warning: {said}")
+        setup.stop()
+        for n in range(300):
+            (setup.spool / "held" / f"20260101T000000Z.AAAA-BBBB-{n:04}.order").touch(0o600)
+        assert re.search(r"its user cannot read 30\d of its files, of the first 300 in each directory: chown -R", check(setup))
+        subprocess.run(["chown", "-R", "nobody", setup.spool], check=True)
+        assert f"ok: spool {setup.spool}: its files, of the first 300 in each directory, can be read\n" in check(setup, 0)
+
+
 @pytest.mark.parametrize("rule, said", [
     ({"required": "yes", "pattern": "[0-9]{5}"}, True), ({"pattern": "[0-9]{5}"}, False),
     ({"required": "yes", "pattern": "[0-9]{5}", "example": "12345"}, False),

@@ -1359,6 +1359,8 @@ enum word {
     W_ERROR,
     W_NOTHING_STORED,
     W_FORM_BUSY, /* 429, for form_rate */
+    W_BY_GET,    /* 405, for a form without method="post" */
+    W_BY_GET_ADVICE,
     W_SPAM,
     W_SPAM_LEAD,
     W_SPAM_LIST,

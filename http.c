@@ -19,6 +19,8 @@ enum {
     POOL_MIN = 32 * 1024 + 1,
 };
 
+static const char form_methods[] = "GET, HEAD, POST, OPTIONS";
+
 /* ---- routes ---------------------------------------------------------------------------------- */
 
 static bool answer_get(struct http_request *r)
@@ -78,6 +80,25 @@ static bool begin_token(struct http_request *r, const char *method, bool get)
     return get ? screen_token(r) : refuse_method(r, "GET, HEAD, OPTIONS");
 }
 
+static bool has_query(const struct http_request *r)
+{
+    return MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) > 0;
+}
+
+/* What a form without method="post" becomes: its fields are in the address, and its visitor believes it sent. */
+static bool refuse_query(struct http_request *r)
+{
+    static int64_t complained;
+    const struct page_reason why = {.what = words(r->language, W_BY_GET),
+                                    .advice = words(r->language, W_BY_GET_ADVICE),
+                                    .detail = "For whoever made the form: it needs method=\"post\"."};
+    log_seldom(&complained,
+               "form %s: a page sends it with method=get, so nothing comes: it needs method=\"post\"",
+               r->form->name);
+    r->allow = "*";
+    return request_refuse_with(r, 405, &why, "Allow", form_methods);
+}
+
 static bool begin_form(struct http_request *r, const char *method, bool get)
 {
     if (strcmp(method, "POST") == 0) {
@@ -86,7 +107,10 @@ static bool begin_form(struct http_request *r, const char *method, bool get)
     if (strcmp(method, "OPTIONS") == 0) {
         return cors_preflight(r);
     }
-    return get ? answer_get(r) : refuse_method(r, "GET, HEAD, POST, OPTIONS");
+    if (!get) {
+        return refuse_method(r, form_methods);
+    }
+    return has_query(r) ? refuse_query(r) : answer_get(r);
 }
 
 /* What stands behind "/f/NAME", where the config has that form; sets r->form. NULL: nothing is there. */

@@ -207,6 +207,32 @@ def test_unknown_things_and_wrong_methods_have_their_status(served):
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD"
 
 
+QUERY = b"/f/order?name=Ada&email=ada%40example.org"
+UNSENT = {"en": "Nothing was stored and nothing was sent.", "de": "Es wurde nichts gespeichert und nichts gesendet.",
+          "fr": "Rien n’a été enregistré et rien n’a été envoyé.", "es": "No se ha guardado ni enviado nada."}
+
+
+@pytest.mark.parametrize("language", UNSENT)
+def test_a_form_without_its_method_is_told_that_nothing_was_sent(served, language):
+    """HTML's own method is get, and whoever forgot the attribute is told by nobody else."""
+    before = stored(served)
+    answer = one(served, lines(b"Accept-Language: " + language.encode(), b"Accept: text/html", line=b"GET " + QUERY + b" HTTP/1.1"))
+    page = answer.body.decode()
+    assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+    assert UNSENT[language] in page and "it needs method=&#34;post&#34;" in page
+    assert "Ada" not in page and "example.org" not in page and stored(served) == before
+    answer = one(served, lines(b"Accept: application/json", line=b"GET " + QUERY + b" HTTP/1.1"))
+    assert answer.status == 405 and answer.headers["access-control-allow-origin"] == "*"
+    assert [e["code"] for e in json.loads(answer.body)["errors"]] == ["METHOD_NOT_ALLOWED"]
+
+
+def test_the_page_of_an_address_is_no_receipt(served):
+    for path in (b"/f/order", b"/f/order?"):
+        answer = one(served, lines(line=b"GET " + path + b" HTTP/1.1"))
+        assert answer.status == 200 and b"nothing was sent" in answer.body and b"is sent" not in answer.body
+    assert one(served, lines(line=b"GET /f/order.js?v=2 HTTP/1.1")).status == 200
+
+
 def test_head_is_get_without_its_body(served):
     for path in (b"/", b"/f/order"):
         with strict(served) as c:
@@ -415,6 +441,7 @@ def test_a_page_of_the_gate_is_in_the_language_of_its_reader(served):
     (post(b"&".join([b"f="] * 300)), "refused a post with 413: The form has more fields"),
     (head(b"POST /f/ordre HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ordre]"),
     (head(b"POST /f/%c3%a4da HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ]"),
+    (lines(line=b"GET /f/order?name=Ada HTTP/1.1"), "a page sends it with method=get, so nothing comes: it needs method=\"post\""),
     (lines(b"Transfer-Encoding: chunked") + b"0\r\n\r\n", "refused a post with 411: Send the body with a Content-Length"),
     (lines(CL, b"Cookie: " + b"a=1;" * 200) + BODY, "refused a post with 431: The request head has more than 100 fields"),
 ], ids=lambda value: value[:30] if isinstance(value, str) else "")

@@ -1892,7 +1892,8 @@ const char *page_csp(void);
 const char *page_template_csp(const struct page_style *s, enum template_kind kind);
 /* After success, when the form has no `success` URL. All but page_about() and page_error() need s->form. */
 void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time);
-/* Goes with a redirect to url, for what does not follow it: the short note that RFC 9110 §15.4.4 asks for. */
+/* Goes with a redirect to url, for what does not follow it: the short note that RFC 9110 §15.4.4 asks for. To a script
+ * that could not follow it goes alone. */
 void page_moved(struct buf *out, const struct page_style *s, const char *ref, const char *url);
 
 struct page_reason {                   /* why a request is refused; NULL: the usual words of its status */
@@ -3151,6 +3152,9 @@ struct http_request {
 const char *request_header(const struct http_request *r, const char *name);
 /* A script says that it wants JSON; a browser's form post asks for text/html first. */
 bool request_wants_json(const struct http_request *r);
+/* Does a script of a page ask, as browsers tell (Fetch Metadata, "Sec-Fetch-Mode")? To it a redirect to a page that it
+ * may not read, as most, is a failure: it would say that nothing was sent. */
+bool request_is_script(const struct http_request *r);
 /* Which language the answer is in: that of the form's config, or what the browser prefers. */
 enum language request_language(const struct http_request *r);
 struct page_style request_style(const struct http_request *r);

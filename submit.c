@@ -156,7 +156,7 @@ static bool refuse_fields(struct http_request *r, const struct rules_error *erro
 {
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();
-    bool away = !r->json && find_next(r, r->control.missing);
+    bool away = !r->json && !request_is_script(r) && find_next(r, r->control.missing);
     screen_offer(r, &style);
     if (page != NULL && r->json) {
         page_json_error(page, words(r->language, W_INVALID), errors, count);
@@ -326,8 +326,9 @@ bool submit_committed(struct http_request *r)
     }
     const struct page_style style = request_style(r);
     if (next != NULL) {
+        bool follows = !request_is_script(r);
         page_moved(page, &style, s->ref, next);
-        return request_answer(r, 303, page, "Location", next);
+        return request_answer(r, follows ? 303 : 200, page, "Location", follows ? next : NULL);
     }
     page_receipt(page, &style, s->ref, s->message.time);
     r->csp = page_template_csp(&style, TEMPLATE_RECEIPT);

@@ -186,6 +186,23 @@ def test_scripts_get_json_whichever_way_they_ask(bridge):
     assert bridge.post([("name", "Ada")], headers={"Accept": "text/html,*/*"})[0] == 303
 
 
+@pytest.mark.parametrize("mode, status", [("cors", 200), ("same-origin", 200), ("no-cors", 200), ("navigate", 303)])
+def test_a_script_is_not_sent_to_a_page_that_it_cannot_read(bridge, mode, status):
+    """It would take the redirect for a failure, and tell the visitor so."""
+    asks = {"Sec-Fetch-Mode": mode, "Accept": "*/*", "Origin": SITE}
+    for form, fields, page in (("order", [], f"{SITE}/done.html"), ("open", [], None),
+                               ("order", [("_next", "/t.html")], f"{SITE}/t.html")):
+        got, headers, answer = bridge.post([("name", "Ada"), *fields], form=form, headers=asks)
+        assert got == (status if page else 200) and headers.get("Location") == (page if status == 303 else None)
+        assert headers["Content-Type"] == "text/html; charset=utf-8" and bridge.mail(receipt_in(answer))
+        assert headers["Access-Control-Allow-Origin"] == (SITE if form == "order" else "*")
+        assert page is None or f'<a href="{page}">' in answer.decode()
+    missing = [("required", "phone"), ("missing_fields_redirect", "/missing.html")]
+    assert bridge.post(missing, form="mail", headers=asks)[0] == (422 if status == 200 else 303)
+    answer = bridge.post([("name", "Ada")], headers={**asks, "Accept": "application/json"})[2]
+    assert json.loads(answer)["next"] == f"{SITE}/done.html"
+
+
 def test_every_refusal_names_itself_to_a_script(bridge):
     for form, headers, status, code in (("none", {}, 404, "FORM_NOT_FOUND"), ("order", {"Origin": "https://evil.example"}, 403, "BLOCKED"),
                                         ("order", {"Content-Type": "text/plain"}, 415, "UNSUPPORTED_TYPE")):

@@ -1473,8 +1473,8 @@ enum {
 
 /* Reads what a form names as target: an absolute https address (http: this machine only), or a path that begins
  * with one slash, on site ("https://host[:port]" as value_origin() leaves it; NULL: there is none). Writes it as an
- * absolute URL in one form that is safe in a header. false: refused, and out is worth nothing. */
-bool redirect_read(const char *text, size_t len, const char *site, struct buf *out);
+ * absolute URL in one form that is safe in a header. NULL, or why it is refused, and out is worth nothing. */
+const char *redirect_read(const char *text, size_t len, const char *site, struct buf *out);
 /* Is url, from redirect_read(), below one of these, from redirect_prefix() or value_origin()? */
 bool redirect_allowed(const char *url, char *const *allowed, size_t count);
 /* The same for an origin or a prefix of the config: no query, no fragment. */

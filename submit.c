@@ -132,6 +132,20 @@ static void add_missing(const struct http_request *r, struct rules_report *repor
     }
 }
 
+/* Of what the page names the log takes no more than the host. */
+static void tell_of_page(const struct form_conf *f, const char *why, const char *url)
+{
+    static const char what[] = "a page that the form named as the next one is not allowed";
+    if (why != NULL) {
+        log_info("form %s: %s: %s", f->name, what, why);
+    } else {
+        int origin =
+            (int)(8 + strcspn(url + 8, "/")); /* 8: behind "https://", at most one byte into "http://x" */
+        log_info("form %s: %s: %.*s/... is not among %s", f->name, what, origin, url,
+                 f->redirect_count > 0 ? "redirects" : "origins");
+    }
+}
+
 /* Where the form itself wants the visitor to go, in r->next; false: nowhere, or nowhere that the config allows. That
  * is no mistake of the visitor's, whose mail is taken all the same. */
 static bool find_next(struct http_request *r, struct span target)
@@ -143,12 +157,12 @@ static bool find_next(struct http_request *r, struct span target)
         return false;
     }
     buf_init(&r->next, REDIRECT_URL_MAX);
-    if (redirect_read(target.at, target.len, cors_site(r), &r->next) &&
-        redirect_allowed(buf_text(&r->next), allowed, count)) {
+    const char *why = redirect_read(target.at, target.len, cors_site(r), &r->next);
+    if (why == NULL && redirect_allowed(buf_text(&r->next), allowed, count)) {
         return true;
     }
+    tell_of_page(f, why, buf_text(&r->next));
     buf_free(&r->next);
-    log_info("form %s: a page that the form named as the next one is not allowed: see redirects", f->name);
     return false;
 }
 

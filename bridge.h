@@ -1405,6 +1405,8 @@ enum word {
     W_ERROR,
     W_NOTHING_STORED,
     W_FORM_BUSY, /* 429, for form_rate */
+    W_BY_GET,    /* 405, for a form without method="post" */
+    W_BY_GET_ADVICE,
     W_SPAM,
     W_SPAM_LEAD,
     W_SPAM_LIST,
@@ -1517,8 +1519,8 @@ enum {
 
 /* Reads what a form names as target: an absolute https address (http: this machine only), or a path that begins
  * with one slash, on site ("https://host[:port]" as value_origin() leaves it; NULL: there is none). Writes it as an
- * absolute URL in one form that is safe in a header. false: refused, and out is worth nothing. */
-bool redirect_read(const char *text, size_t len, const char *site, struct buf *out);
+ * absolute URL in one form that is safe in a header. NULL, or why it is refused, and out is worth nothing. */
+const char *redirect_read(const char *text, size_t len, const char *site, struct buf *out);
 /* Is url, from redirect_read(), below one of these, from redirect_prefix() or value_origin()? */
 bool redirect_allowed(const char *url, char *const *allowed, size_t count);
 /* The same for an origin or a prefix of the config: no query, no fragment. */
@@ -1936,7 +1938,8 @@ const char *page_csp(void);
 const char *page_template_csp(const struct page_style *s, enum template_kind kind);
 /* After success, when the form has no `success` URL. All but page_about() and page_error() need s->form. */
 void page_receipt(struct buf *out, const struct page_style *s, const char *ref, int64_t time);
-/* Goes with a redirect to url, for what does not follow it: the short note that RFC 9110 §15.4.4 asks for. */
+/* Goes with a redirect to url, for what does not follow it: the short note that RFC 9110 §15.4.4 asks for. To a script
+ * that could not follow it goes alone. */
 void page_moved(struct buf *out, const struct page_style *s, const char *ref, const char *url);
 
 struct page_reason {                   /* why a request is refused; NULL: the usual words of its status */
@@ -3185,6 +3188,9 @@ struct http_request {
 const char *request_header(const struct http_request *r, const char *name);
 /* A script says that it wants JSON; a browser's form post asks for text/html first. */
 bool request_wants_json(const struct http_request *r);
+/* Does a script of a page ask, as browsers tell (Fetch Metadata, "Sec-Fetch-Mode")? To it a redirect to a page that it
+ * may not read, as most, is a failure: it would say that nothing was sent. */
+bool request_is_script(const struct http_request *r);
 /* Which language the answer is in: that of the form's config, or what the browser prefers. */
 enum language request_language(const struct http_request *r);
 struct page_style request_style(const struct http_request *r);

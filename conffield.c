@@ -232,6 +232,11 @@ static void make_rule(struct confread *r, struct conf *c, const struct confread_
             s->name);
         return;
     }
+    if (rule->name[0] == '"') { /* see no_quotes() of confset.c */
+        confread_mistake(r, line_of(s, "name"), "[field %s]: write the name of the field without quotes",
+                         s->name);
+        return;
+    }
     if (confread_find(s, "type") == NULL && rule->choice_count > 0) {
         rule->type = FIELD_CHOICE;
     } else if (confread_find(s, "type") == NULL && (rule->accept_count > 0 || rule->max_files > 0)) {

@@ -327,6 +327,14 @@ void confset_paths(struct confset *v)
     store_list(v, words, count);
 }
 
+/* In other programs' configs quotes keep a value together. Here they would be part of it, and no field is called so. */
+static void no_quotes(struct confset *v, const char *item)
+{
+    if (item[0] == '"') {
+        wrong(v, item, "begins with a quote: write it without quotes");
+    }
+}
+
 /* Who writes commas between the items means what the spaces do. inside: an item has none within itself either. */
 static void no_commas(struct confset *v, char *const *words, size_t count, bool inside)
 {
@@ -336,6 +344,8 @@ static void no_commas(struct confset *v, char *const *words, size_t count, bool 
             wrong(v, words[i], "has a comma: write spaces alone between the items");
         } else if (inside && strchr(words[i], ';') != NULL) {
             wrong(v, words[i], "has a semicolon: write spaces alone between the items");
+        } else {
+            no_quotes(v, words[i]);
         }
     }
 }
@@ -353,8 +363,7 @@ void confset_words(struct confset *v)
     set_words(v, true);
 }
 
-/* Items with | between them, which may have spaces inside. */
-void confset_bars(struct confset *v)
+static void set_bars(struct confset *v, bool quotes)
 {
     size_t count = 0;
     char **items = confread_keep(v->r, (strlen(v->text) / 2 + 2) * sizeof(char *));
@@ -372,16 +381,25 @@ void confset_bars(struct confset *v)
                 wrong(v, item, "is there twice: remove one");
             }
         }
+        if (!quotes) {
+            no_quotes(v, item);
+        }
         items[count++] = item;
     }
     store_list(v, items, count);
+}
+
+/* Items with | between them, which may have spaces inside. */
+void confset_bars(struct confset *v)
+{
+    set_bars(v, true);
 }
 
 /* Names of fields: with spaces between them or, if one of the names has a space, with |. */
 void confset_names(struct confset *v)
 {
     if (strchr(v->text, '|') != NULL) {
-        confset_bars(v);
+        set_bars(v, false);
     } else {
         set_words(v, false);
     }

@@ -17,7 +17,13 @@ enum {
     /* libmicrohttpd takes more than 32 KiB from the kernel and gives it back there; less it would free as it is, with
      * the head, its cookies and what had come of the body. */
     POOL_MIN = 32 * 1024 + 1,
+    SHOWN_PATH = 32, /* the most bytes of a path that the log takes */
 };
+
+#define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+static const char name_bytes[] = NAME_BYTES, path_bytes[] = NAME_BYTES "/.";
+static const char form_methods[] = "GET, HEAD, POST, OPTIONS";
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
@@ -78,6 +84,25 @@ static bool begin_token(struct http_request *r, const char *method, bool get)
     return get ? screen_token(r) : refuse_method(r, "GET, HEAD, OPTIONS");
 }
 
+static bool has_query(const struct http_request *r)
+{
+    return MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) > 0;
+}
+
+/* What a form without method="post" becomes: its fields are in the address, and its visitor believes it sent. */
+static bool refuse_query(struct http_request *r)
+{
+    static int64_t complained;
+    const struct page_reason why = {.what = words(r->language, W_BY_GET),
+                                    .advice = words(r->language, W_BY_GET_ADVICE),
+                                    .detail = "For whoever made the form: it needs method=\"post\"."};
+    log_seldom(&complained,
+               "form %s: a page sends it with method=get, so nothing comes: it needs method=\"post\"",
+               r->form->name);
+    r->allow = "*";
+    return request_refuse_with(r, 405, &why, "Allow", form_methods);
+}
+
 static bool begin_form(struct http_request *r, const char *method, bool get)
 {
     if (strcmp(method, "POST") == 0) {
@@ -86,7 +111,10 @@ static bool begin_form(struct http_request *r, const char *method, bool get)
     if (strcmp(method, "OPTIONS") == 0) {
         return cors_preflight(r);
     }
-    return get ? answer_get(r) : refuse_method(r, "GET, HEAD, POST, OPTIONS");
+    if (!get) {
+        return refuse_method(r, form_methods);
+    }
+    return has_query(r) ? refuse_query(r) : answer_get(r);
 }
 
 /* What stands behind "/f/NAME", where the config has that form; sets r->form. NULL: nothing is there. */
@@ -99,8 +127,10 @@ static const char *find_form(struct http_request *r, const char *url)
     const char *name = url + 3;
     size_t len = strcspn(name, "./");
     const struct form_conf *form = conf_form(r->http->conf, name, len);
+    const char *rest =
+        strcmp(name + len, "/") == 0 ? "" : name + len; /* makers of static sites add a slash */
     for (size_t i = 0; form != NULL && i < COUNT(ours); i++) {
-        if (strcmp(name + len, ours[i]) == 0) {
+        if (strcmp(rest, ours[i]) == 0) {
             r->form = form;
             return ours[i];
         }
@@ -108,15 +138,36 @@ static const char *find_form(struct http_request *r, const char *url)
     return NULL;
 }
 
-/* A mistyped name in the action of a page: nothing else tells why no form comes. */
-static void tell_of_unknown_form(const char *url, const char *method)
+/* The form whose address this nearly is, but for capitals or what follows its name; or NULL. */
+static const struct form_conf *find_meant(const struct conf *c, const char *url)
 {
-    static const char usual[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    char name[FORM_NAME_MAX + 1];
+    size_t len = strspn(url + 3, name_bytes);
+    for (size_t i = 0; i < len && i < sizeof name; i++) {
+        name[i] = text_lower(url[3 + i]);
+    }
+    return len <= FORM_NAME_MAX ? conf_form(c, name, len) : NULL;
+}
+
+/* A mistyped address in the action of a page: nothing else tells why no form comes. Of the address the log takes the
+ * beginning alone, and of that what can do no harm there. */
+static void tell_of_lost_post(const struct conf *c, const char *url, unsigned status)
+{
     static int64_t complained;
-    if (strcmp(method, "POST") == 0 && strncmp(url, "/f/", 3) == 0) {
-        size_t len = strspn(url + 3, usual);
-        log_seldom(&complained, "refused a post with 404: the config has no [form %.*s]",
-                   (int)(len <= FORM_NAME_MAX ? len : FORM_NAME_MAX), url + 3);
+    size_t len = strspn(url, path_bytes);
+    int shown = (int)(len < SHOWN_PATH ? len : SHOWN_PATH);
+    bool below = strncmp(url, "/f/", 3) == 0;
+    const struct form_conf *meant = below ? find_meant(c, url) : NULL;
+    if (meant != NULL) {
+        log_seldom(&complained, "refused a post with %u: the address of the form is /f/%s, not %.*s", status,
+                   meant->name, shown, url);
+    } else if (below) {
+        len = strspn(url + 3, name_bytes);
+        log_seldom(&complained, "refused a post with %u: the config has no [form %.*s]", status,
+                   (int)(len < FORM_NAME_MAX ? len : FORM_NAME_MAX), url + 3);
+    } else {
+        log_seldom(&complained, "refused a post with %u: the address of a form is /f/NAME, not %.*s", status,
+                   shown, url);
     }
 }
 
@@ -125,13 +176,16 @@ static bool begin_request(struct http_request *r, const char *url, const char *m
     r->json = request_wants_json(r);
     r->language = request_language(r);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    if (strcmp(url, "/") == 0) {
+    bool root = strcmp(url, "/") == 0;
+    const char *what = root ? NULL : find_form(r, url);
+    if (what == NULL && strcmp(method, "POST") == 0) {
+        tell_of_lost_post(r->http->conf, url, root ? 405 : 404);
+    }
+    if (root) {
         r->form = r->http->conf->demo ? r->http->conf->forms : NULL;
         return get ? answer_get(r) : refuse_method(r, "GET, HEAD");
     }
-    const char *what = find_form(r, url);
     if (what == NULL) {
-        tell_of_unknown_form(url, method);
         r->allow = "*"; /* a script with a mistyped name is to read so */
         return request_refuse(r, 404, NULL);
     }

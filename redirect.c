@@ -93,30 +93,36 @@ static bool begins(const char *at, const char *end, const char *with)
     return (size_t)(end - at) >= len && strncasecmp(at, with, len) == 0;
 }
 
-bool redirect_read(const char *text, size_t len, const char *site, struct buf *out)
+const char *redirect_read(const char *text, size_t len, const char *site, struct buf *out)
 {
+    static const char too_long[] = "it is too long";
     struct span trimmed = text_trim((struct span){text, len}, " ");
     const char *at = trimmed.at, *end = at + trimmed.len;
-    if (at == end || end - at > REDIRECT_MAX) {
-        return false;
+    if (end - at > REDIRECT_MAX) {
+        return too_long;
     }
     if (begins(at, end, "https://") || begins(at, end, "http://")) {
         if (!write_origin(&at, end, out)) {
-            return false;
+            return "its host is no name such as www.example.com";
         }
-    } else if (*at == '/' && site != NULL) { /* path_ok() refuses "//" */
+    } else if (at == end || *at != '/') {
+        return "a path must begin with /, an address with https://";
+    } else if (site == NULL) {
+        return "the form has no origins that a path could be on";
+    } else { /* path_ok() refuses "//" */
         buf_str(out, site);
-    } else {
-        return false;
     }
     if (at == end || *at != '/') {
         buf_byte(out, '/');
     }
     if (!path_ok(at, at + find_any(at, end, "?#")) || !write_rest(at, end, out)) {
-        return false;
+        return "it holds what a browser could read in another way";
     }
     const char *url = buf_text(out);
-    return url != NULL && value_url(url); /* https, or this machine */
+    if (url == NULL) {
+        return too_long;
+    }
+    return value_url(url) ? NULL : "http must be https"; /* but for this machine */
 }
 
 bool redirect_allowed(const char *url, char *const *allowed, size_t count)
@@ -133,5 +139,5 @@ bool redirect_allowed(const char *url, char *const *allowed, size_t count)
 
 bool redirect_prefix(const char *text, struct buf *out)
 {
-    return strpbrk(text, "?#") == NULL && redirect_read(text, strlen(text), NULL, out);
+    return strpbrk(text, "?#") == NULL && redirect_read(text, strlen(text), NULL, out) == NULL;
 }

@@ -52,6 +52,12 @@ bool request_wants_json(const struct http_request *r)
                       text_span(request_header(r, "X-Requested-With")));
 }
 
+bool request_is_script(const struct http_request *r)
+{
+    const char *mode = request_header(r, "Sec-Fetch-Mode");
+    return mode != NULL && strcmp(mode, "navigate") != 0;
+}
+
 enum language request_language(const struct http_request *r)
 {
     const char *accept = request_header(r, "Accept-Language");

@@ -667,7 +667,8 @@ bool smtp_try(struct smtp *s, const char *from, struct recipient *recipients, si
             recipients[i].result = (struct result){.outcome = OUTCOME_DONE, .reason = "accepted"};
         }
     }
-    decide(recipients, count, false, &s->talk.failure); /* whoever is left is so because the connection died */
+    decide(recipients, count, false,
+           &s->talk.failure); /* whoever is left is so because the connection died */
     return reset(s);
 }
 

@@ -133,6 +133,20 @@ static void add_missing(const struct http_request *r, struct rules_report *repor
     }
 }
 
+/* Of what the page names the log takes no more than the host. */
+static void tell_of_page(const struct form_conf *f, const char *why, const char *url)
+{
+    static const char what[] = "a page that the form named as the next one is not allowed";
+    if (why != NULL) {
+        log_info("form %s: %s: %s", f->name, what, why);
+    } else {
+        int origin =
+            (int)(8 + strcspn(url + 8, "/")); /* 8: behind "https://", at most one byte into "http://x" */
+        log_info("form %s: %s: %.*s/... is not among %s", f->name, what, origin, url,
+                 f->redirect_count > 0 ? "redirects" : "origins");
+    }
+}
+
 /* Where the form itself wants the visitor to go, in r->next; false: nowhere, or nowhere that the config allows. That
  * is no mistake of the visitor's, whose mail is taken all the same. */
 static bool find_next(struct http_request *r, struct span target)
@@ -144,12 +158,12 @@ static bool find_next(struct http_request *r, struct span target)
         return false;
     }
     buf_init(&r->next, REDIRECT_URL_MAX);
-    if (redirect_read(target.at, target.len, cors_site(r), &r->next) &&
-        redirect_allowed(buf_text(&r->next), allowed, count)) {
+    const char *why = redirect_read(target.at, target.len, cors_site(r), &r->next);
+    if (why == NULL && redirect_allowed(buf_text(&r->next), allowed, count)) {
         return true;
     }
+    tell_of_page(f, why, buf_text(&r->next));
     buf_free(&r->next);
-    log_info("form %s: a page that the form named as the next one is not allowed: see redirects", f->name);
     return false;
 }
 
@@ -157,7 +171,7 @@ static bool refuse_fields(struct http_request *r, const struct rules_error *erro
 {
     struct page_style style = request_style(r);
     struct buf *page = request_new_page();
-    bool away = !r->json && find_next(r, r->control.missing);
+    bool away = !r->json && !request_is_script(r) && find_next(r, r->control.missing);
     screen_offer(r, &style);
     if (page != NULL && r->json) {
         page_json_error(page, words(r->language, W_INVALID), errors, count);
@@ -331,8 +345,9 @@ bool submit_committed(struct http_request *r)
     }
     const struct page_style style = request_style(r);
     if (next != NULL) {
+        bool follows = !request_is_script(r);
         page_moved(page, &style, s->ref, next);
-        return request_answer(r, 303, page, "Location", next);
+        return request_answer(r, follows ? 303 : 200, page, "Location", follows ? next : NULL);
     }
     page_receipt(page, &style, s->ref, s->message.time);
     r->csp = page_template_csp(&style, TEMPLATE_RECEIPT);

@@ -64,6 +64,10 @@ const struct words_language words_de = {
             [W_ERROR] = "Fehler {}",
             [W_NOTHING_STORED] = "Es wurde nichts gespeichert und nichts gesendet.",
             [W_FORM_BUSY] = "Dieses Formular wurde in kurzer Zeit zu oft gesendet, und nicht nur von Ihnen.",
+            [W_BY_GET] = "Dieses Formular ist so gebaut, dass es nicht gesendet werden kann.",
+            [W_BY_GET_ADVICE] =
+                BACK "Es noch einmal zu senden, hilft nicht: Bitte sagen Sie es dem Betreiber der "
+                     "Webseite, oder erreichen Sie ihn auf einem anderen Weg.",
             [W_SPAM] = "Nicht gesendet: Das sieht nach Spam aus",
             [W_SPAM_LEAD] = "Es wurde nichts gespeichert und nichts gesendet. Ist das keine Werbung, dann "
                             "liegt der Fehler bei uns: Ihre Eingaben sind noch da. Sehen Sie sie bitte durch "
@@ -82,11 +86,10 @@ const struct words_language words_de = {
                 "Was Sie senden, wird verschlüsselt übertragen, gespeichert, bevor es bestätigt "
                 "wird, und niemandem sonst gezeigt. Hier gibt es nichts zu sehen und keine "
                 "Anmeldung: Bitte füllen Sie das Formular auf der Seite aus, von der Sie kommen.",
-            [W_ABOUT_FORM] = "Diese Adresse nimmt ein Formular entgegen",
+            [W_ABOUT_FORM] = "Diese Adresse gehört zu einem Formular",
             [W_ABOUT_FORM_LEAD] =
-                "Was Besucher auf der Webseite ausfüllen, wird an diese Adresse gesendet und "
-                "von hier zugestellt. Das Formular selbst steht auf der Webseite: Bitte füllen "
-                "Sie es dort aus.",
+                "Das Formular selbst steht auf einer Webseite: Bitte füllen Sie es dort aus und senden "
+                "Sie es von dort. Durch das Öffnen dieser Seite wurde nichts gesendet.",
             [W_ABOUT_FORM_OWNER] = "Ist das Ihr Formular? Dann gehört diese Adresse in sein Attribut action, "
                                    "zusammen mit method=\"post\".",
             [W_DEMO] = "Bestellung",

@@ -57,6 +57,10 @@ const struct words_language words_en = {
             [W_ERROR] = "Error {}",
             [W_NOTHING_STORED] = "Nothing was stored and nothing was sent.",
             [W_FORM_BUSY] = "This form was sent too often in a short time, and not by you alone.",
+            [W_BY_GET] = "This form is built in a way that it cannot be sent.",
+            [W_BY_GET_ADVICE] =
+                BACK "Sending it again does not help: please tell the owner of the web site, or "
+                     "reach them in another way.",
             [W_SPAM] = "Not sent: it looks like spam",
             [W_SPAM_LEAD] = "Nothing was stored and nothing was sent. If this is no advertising, the mistake "
                             "is ours: what you typed is still here. Look through it and send it again. If it "
@@ -74,10 +78,10 @@ const struct words_language words_en = {
                 "What you send travels encrypted, is stored before it is confirmed, and is shown "
                 "to nobody else. There is nothing to see or to log in to here: please fill in the "
                 "form on the site you came from.",
-            [W_ABOUT_FORM] = "This address receives a form",
+            [W_ABOUT_FORM] = "This address belongs to a form",
             [W_ABOUT_FORM_LEAD] =
-                "What visitors fill in on the web site is sent to this address and delivered "
-                "from here. The form itself is on the web site: please fill it in there.",
+                "The form itself is on a web site: please fill it in there, and send it from there. By "
+                "opening this page nothing was sent.",
             [W_ABOUT_FORM_OWNER] = "Is this your form? Then this address belongs into its action attribute, "
                                    "with method=\"post\".",
             [W_DEMO] = "Order form",

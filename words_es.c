@@ -62,6 +62,10 @@ const struct words_language words_es = {
             [W_NOTHING_STORED] = "No se ha guardado ni enviado nada.",
             [W_FORM_BUSY] =
                 "Este formulario se ha enviado demasiadas veces en poco tiempo, y no solo por usted.",
+            [W_BY_GET] = "Este formulario está hecho de tal manera que no se puede enviar.",
+            [W_BY_GET_ADVICE] =
+                BACK "Enviarlo de nuevo no serviría de nada: avise al responsable del sitio web o "
+                     "póngase en contacto con él de otra manera.",
             [W_SPAM] = "No se ha enviado: parece correo no deseado",
             [W_SPAM_LEAD] =
                 "No se ha guardado ni enviado nada. Si no se trata de publicidad, el error es nuestro: lo "
@@ -81,11 +85,10 @@ const struct words_language words_es = {
                 "Lo que usted envía viaja cifrado, se guarda antes de confirmarse y no se muestra a "
                 "nadie más. Aquí no hay nada que ver ni dónde iniciar sesión: por favor, rellene el "
                 "formulario en el sitio del que viene.",
-            [W_ABOUT_FORM] = "Esta dirección recibe un formulario",
+            [W_ABOUT_FORM] = "Esta dirección es la de un formulario",
             [W_ABOUT_FORM_LEAD] =
-                "Lo que los visitantes rellenan en el sitio web se envía a esta dirección y se "
-                "entrega desde aquí. El formulario está en el sitio web: por favor, rellénelo "
-                "allí.",
+                "El formulario está en un sitio web: por favor, rellénelo y envíelo allí. Al abrir esta "
+                "página no se ha enviado nada.",
             [W_ABOUT_FORM_OWNER] =
                 "¿Es este su formulario? Entonces esta dirección va en su atributo action, con "
                 "method=\"post\".",

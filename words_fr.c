@@ -67,6 +67,10 @@ const struct words_language words_fr = {
             [W_NOTHING_STORED] = "Rien n’a été enregistré et rien n’a été envoyé.",
             [W_FORM_BUSY] =
                 "Ce formulaire a été envoyé trop souvent en peu de temps, et pas seulement par vous.",
+            [W_BY_GET] = "Ce formulaire est fait de telle sorte qu’il ne peut pas être envoyé.",
+            [W_BY_GET_ADVICE] =
+                BACK "L’envoyer de nouveau ne servirait à rien" COLON
+                     "veuillez prévenir le responsable du site, ou le joindre d’une autre façon.",
             [W_SPAM] = "Non envoyé" COLON "cela ressemble à un message indésirable",
             [W_SPAM_LEAD] =
                 "Rien n’a été enregistré et rien n’a été envoyé. S’il ne s’agit pas de "
@@ -88,11 +92,10 @@ const struct words_language words_fr = {
                 "Ce que vous envoyez voyage chiffré, est enregistré avant d’être confirmé et n’est "
                 "montré à personne d’autre. Il n’y a rien à voir ici, ni compte à ouvrir" COLON
                 "veuillez remplir le formulaire sur le site d’où vous venez.",
-            [W_ABOUT_FORM] = "Cette adresse reçoit un formulaire",
+            [W_ABOUT_FORM] = "Cette adresse est celle d’un formulaire",
             [W_ABOUT_FORM_LEAD] =
-                "Ce que les visiteurs remplissent sur le site web est envoyé à cette adresse "
-                "et remis d’ici. Le formulaire lui-même se trouve sur le site web" COLON
-                "veuillez le remplir là-bas.",
+                "Le formulaire lui-même se trouve sur un site web" COLON "veuillez le remplir et "
+                "l’envoyer là-bas. L’ouverture de cette page n’a rien envoyé.",
             [W_ABOUT_FORM_OWNER] =
                 "Est-ce votre formulaire" FINE "? Alors cette adresse doit figurer dans son "
                 "attribut action, avec method=\"post\".",

@@ -100,16 +100,33 @@ def test_the_first_of_two_such_fields_counts(bridge):
     assert sent(bridge, [("Mail", "bea@example.org"), ("email", "nobody")], "open")[2]["Reply-To"] == "bea@example.org"
 
 
-@pytest.mark.parametrize("target", [
-    "https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "data:text/html,x", f"{SITE}@evil.example/",
-    f"{SITE}.evil.example/", "http://www.example.com/", "/x%0d%0aSet-Cookie:a=b", "/x\r\nSet-Cookie: a=b", "t.html", f"{SITE}\\@evil.example"])
-def test_a_page_that_is_not_allowed_costs_nobody_the_mail(bridge, target):
+BEGINNING, ODD, HOST = ("a path must begin with /, an address with https://", "it holds what a browser could read in another way",
+                        "its host is no name such as www.example.com")
+
+
+@pytest.mark.parametrize("target, why", [
+    ("https://evil.example/Ada", "https://evil.example/... is not among origins"), ("//evil.example/", ODD), ("/\\evil.example", ODD),
+    ("javascript:alert(1)", BEGINNING), ("data:text/html,x", BEGINNING), (f"{SITE}@evil.example/", HOST),
+    (f"{SITE}.evil.example/", f"{SITE}.evil.example/... is not among origins"), ("http://www.example.com/", "http must be https"),
+    ("http://evil.example/", "http must be https"), ("/x%0d%0aSet-Cookie:a=b", ODD), ("/x\r\nSet-Cookie: a=b", ODD), ("t.html", BEGINNING),
+    (f"{SITE}\\@evil.example", HOST)])
+def test_a_page_that_is_not_allowed_costs_nobody_the_mail(bridge, target, why):
+    """The log says why it is not, and of what was named no more than the host, if it is one."""
     since = len(bridge.log())
     status, headers, mail = sent(bridge, [("name", "Ada"), ("_next", target)])
     assert status == 303 and headers["Location"] == f"{SITE}/done.html" and "Set-Cookie" not in headers
     assert fields_of(mail) == [("name", "Ada")]
-    assert "form order: a page that the form named as the next one is not allowed" in bridge.log()[since:]
-    assert "evil" not in bridge.log()[since:]
+    said = f"form order: a page that the form named as the next one is not allowed: {why}\n"
+    log = bridge.log()[since:]
+    assert said in log and "evil" not in log.replace(said, "") and "Ada" not in log
+
+
+def test_the_log_names_the_key_that_does_not_allow_a_page(bridge):
+    for form, target, why in (("narrow", "/other.html", f"{SITE}/... is not among redirects"), ("open", "/t.html", "the form has no origins that "),
+                              ("open", f"{SITE}/t.html", f"{SITE}/... is not among origins")):
+        since = len(bridge.log())
+        assert location(bridge, target, form) is None
+        assert f"form {form}: a page that the form named as the next one is not allowed: {why}" in bridge.log()[since:]
 
 
 def test_redirects_limit_what_the_page_may_name(bridge):
@@ -184,6 +201,23 @@ def test_scripts_get_json_whichever_way_they_ask(bridge):
         assert status == 200 and answer["ok"] is True and answer["next"] == f"{SITE}/t.html"
         assert bridge.mail(answer["id"])
     assert bridge.post([("name", "Ada")], headers={"Accept": "text/html,*/*"})[0] == 303
+
+
+@pytest.mark.parametrize("mode, status", [("cors", 200), ("same-origin", 200), ("no-cors", 200), ("navigate", 303)])
+def test_a_script_is_not_sent_to_a_page_that_it_cannot_read(bridge, mode, status):
+    """It would take the redirect for a failure, and tell the visitor so."""
+    asks = {"Sec-Fetch-Mode": mode, "Accept": "*/*", "Origin": SITE}
+    for form, fields, page in (("order", [], f"{SITE}/done.html"), ("open", [], None),
+                               ("order", [("_next", "/t.html")], f"{SITE}/t.html")):
+        got, headers, answer = bridge.post([("name", "Ada"), *fields], form=form, headers=asks)
+        assert got == (status if page else 200) and headers.get("Location") == (page if status == 303 else None)
+        assert headers["Content-Type"] == "text/html; charset=utf-8" and bridge.mail(receipt_in(answer))
+        assert headers["Access-Control-Allow-Origin"] == (SITE if form == "order" else "*")
+        assert page is None or f'<a href="{page}">' in answer.decode()
+    missing = [("required", "phone"), ("missing_fields_redirect", "/missing.html")]
+    assert bridge.post(missing, form="mail", headers=asks)[0] == (422 if status == 200 else 303)
+    answer = bridge.post([("name", "Ada")], headers={**asks, "Accept": "application/json"})[2]
+    assert json.loads(answer)["next"] == f"{SITE}/done.html"
 
 
 def test_every_refusal_names_itself_to_a_script(bridge):

@@ -198,13 +198,51 @@ def test_http_1_0_closes_unless_asked_to_stay(served):
 
 
 def test_unknown_things_and_wrong_methods_have_their_status(served):
-    for path in (b"/f/none", b"/f/", b"/x", b"/f/order/", b"/f/Order", b"/f/../f/order", b"/favicon.ico"):
+    for path in (b"/f/none", b"/f/", b"/x", b"/f/order//", b"/f/order.php", b"/f/order/x", b"/f/Order", b"/f/order.js/",
+                 b"/f/order/token/", b"/f//order", b"/f/../f/order", b"/favicon.ico"):
         assert one(served, head(b"POST " + path + b" HTTP/1.1") + BODY).status == 404, path
         assert one(served, lines(line=b"GET " + path + b" HTTP/1.1")).status == 404, path
     answer = one(served, lines(line=b"DELETE /f/order HTTP/1.1"))
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
     answer = one(served, head(b"POST / HTTP/1.1") + BODY)
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD"
+
+
+def test_a_slash_behind_the_name_of_a_form_makes_no_difference(served):
+    """Makers of static sites put one behind every address."""
+    before = stored(served)
+    assert one(served, head(b"POST /f/order/ HTTP/1.1") + BODY).status == 200 and stored(served) == before + 1
+    assert one(served, lines(b"Origin: https://www.example.com", line=b"OPTIONS /f/order/ HTTP/1.1")).status == 204
+    assert one(served, lines(line=b"GET /f/order/ HTTP/1.1")).body == one(served, lines(line=b"GET /f/order HTTP/1.1")).body
+    assert one(served, lines(line=b"GET /f/order/?name=Ada HTTP/1.1")).status == 405
+    again = one(served, head(b"POST /f/order/ HTTP/1.1", 5) + b"name=")
+    assert again.status == 422 and b'action="/f/order"' in again.body
+
+
+QUERY = b"/f/order?name=Ada&email=ada%40example.org"
+UNSENT = {"en": "Nothing was stored and nothing was sent.", "de": "Es wurde nichts gespeichert und nichts gesendet.",
+          "fr": "Rien n’a été enregistré et rien n’a été envoyé.", "es": "No se ha guardado ni enviado nada."}
+
+
+@pytest.mark.parametrize("language", UNSENT)
+def test_a_form_without_its_method_is_told_that_nothing_was_sent(served, language):
+    """HTML's own method is get, and whoever forgot the attribute is told by nobody else."""
+    before = stored(served)
+    answer = one(served, lines(b"Accept-Language: " + language.encode(), b"Accept: text/html", line=b"GET " + QUERY + b" HTTP/1.1"))
+    page = answer.body.decode()
+    assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+    assert UNSENT[language] in page and "it needs method=&#34;post&#34;" in page
+    assert "Ada" not in page and "example.org" not in page and stored(served) == before
+    answer = one(served, lines(b"Accept: application/json", line=b"GET " + QUERY + b" HTTP/1.1"))
+    assert answer.status == 405 and answer.headers["access-control-allow-origin"] == "*"
+    assert [e["code"] for e in json.loads(answer.body)["errors"]] == ["METHOD_NOT_ALLOWED"]
+
+
+def test_the_page_of_an_address_is_no_receipt(served):
+    for path in (b"/f/order", b"/f/order?"):
+        answer = one(served, lines(line=b"GET " + path + b" HTTP/1.1"))
+        assert answer.status == 200 and b"nothing was sent" in answer.body and b"is sent" not in answer.body
+    assert one(served, lines(line=b"GET /f/order.js?v=2 HTTP/1.1")).status == 200
 
 
 def test_head_is_get_without_its_body(served):
@@ -415,6 +453,15 @@ def test_a_page_of_the_gate_is_in_the_language_of_its_reader(served):
     (post(b"&".join([b"f="] * 300)), "refused a post with 413: The form has more fields"),
     (head(b"POST /f/ordre HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ordre]"),
     (head(b"POST /f/%c3%a4da HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ]"),
+    (head(b"POST /f/order.php HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/order.php\n"),
+    (head(b"POST /f/order.html/%0aAda HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/order.html/\n"),
+    (head(b"POST /f/Order HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/Order\n"),
+    (head(b"POST /f/" + b"x" * 90 + b" HTTP/1.1") + BODY, f"refused a post with 404: the config has no [form {'x' * 32}]\n"),
+    (head(b"POST /order HTTP/1.1") + BODY, "refused a post with 404: the address of a form is /f/NAME, not /order\n"),
+    (head(b"POST / HTTP/1.1") + BODY, "refused a post with 405: the address of a form is /f/NAME, not /\n"),
+    (head(b"POST /F/order?Ada HTTP/1.1") + BODY, "refused a post with 404: the address of a form is /f/NAME, not /F/order\n"),
+    (head(b"POST /" + b"y" * 90 + b"/Ada HTTP/1.1") + BODY, f"refused a post with 404: the address of a form is /f/NAME, not /{'y' * 31}\n"),
+    (lines(line=b"GET /f/order?name=Ada HTTP/1.1"), "a page sends it with method=get, so nothing comes: it needs method=\"post\""),
     (lines(b"Transfer-Encoding: chunked") + b"0\r\n\r\n", "refused a post with 411: Send the body with a Content-Length"),
     (lines(CL, b"Cookie: " + b"a=1;" * 200) + BODY, "refused a post with 431: The request head has more than 100 fields"),
 ], ids=lambda value: value[:30] if isinstance(value, str) else "")
@@ -425,7 +472,7 @@ def test_the_log_says_why_a_visitor_could_not_send(request_, said):
         if b"Origin" not in request_:
             request_ = request_.replace(b"\r\n\r\n", b"\r\nOrigin: " + SITE + b"\r\n\r\n", 1)
         assert one(b, request_).status >= 400
-        b.wait_for_log(f"warning: {said}" if "404" in said or "411" in said or "431" in said else f"warning: form order: {said}")
+        b.wait_for_log(f"warning: {said}" if "404" in said or "405" in said or "411" in said or "431" in said else f"warning: form order: {said}")
         one(b, request_)
         assert b.log().count("front: warning:") == 1  # nobody fills the log by it
         assert "Ada" not in b.log()

@@ -281,16 +281,6 @@ def break_key(b):
     shutil.copy(b.dir / "other" / "key.pem", b.dir / "key.pem")
 
 
-def expire(b):
-    """The same certificate, for last week."""
-    old = x509.load_pem_x509_certificate((b.dir / "cert.pem").read_bytes())
-    key = serialization.load_pem_private_key((b.dir / "key.pem").read_bytes(), None)
-    week_ago = datetime.datetime.utcnow() - datetime.timedelta(days=7)
-    new = (x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(old.public_key())
-           .serial_number(1).not_valid_before(week_ago).not_valid_after(week_ago + datetime.timedelta(days=6)))
-    (b.dir / "cert.pem").write_bytes(new.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-
-
 def file_in_the_way(b):
     b.maildir.write_text("")
 
@@ -314,7 +304,6 @@ BROKEN = {  # what is done to a good setup, and what the answer must speak of
     "other-key": (break_key, ["key.pem does not belong to the certificate", "cert.pem"]),
     "open-key": (lambda b: (b.dir / "key.pem").chmod(0o644), ["key.pem", "chmod"]),
     "encrypted-key": (encrypt_key, ["key.pem", "encrypted"]),
-    "expired": (expire, ["cert.pem expired on", "renew"]),
     "no-pem": (lambda b: (b.dir / "cert.pem").write_text("x"), ["cert.pem"]),
     "file-for-a-maildir": (file_in_the_way, ["form order: ", "Maildir"]),
     "locked-mailbox": (lock_the_mailbox, ["form order: ", "home/Maildir", "Permission denied"]),

@@ -22,7 +22,7 @@ static char *lead(const char *target, size_t len, const char *from, char *const 
     buf_init(&url, REDIRECT_URL_MAX);
     assert_non_null(copy);
     memcpy(copy, target, len);
-    if (redirect_read(copy, len, from, &url) && redirect_allowed(buf_text(&url), allowed, count)) {
+    if (redirect_read(copy, len, from, &url) == NULL && redirect_allowed(buf_text(&url), allowed, count)) {
         result = strdup(buf_text(&url));
     }
     buf_free(&url);
@@ -259,6 +259,42 @@ static void a_prefix_of_the_config_has_no_query(void **state)
     buf_free(&out);
 }
 
+static void the_reason_is_said_and_nothing_of_what_was_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *from, *why;
+    } cases[] = {
+        {"thanks.html", site, "a path must begin with /, an address with https://"},
+        {"javascript:alert(1)", site, "a path must begin with /, an address with https://"},
+        {" ", site, "a path must begin with /, an address with https://"},
+        {"/thanks.html", NULL, "the form has no origins that a path could be on"},
+        {"http://www.example.com/thanks.html", site, "http must be https"},
+        {"https://user@www.example.com/", site, "its host is no name such as www.example.com"},
+        {"//evil.example/", site, "it holds what a browser could read in another way"},
+        {"/a/../b", site, "it holds what a browser could read in another way"},
+        {"/a\r\nb", site, "it holds what a browser could read in another way"},
+    };
+    struct buf out;
+    buf_init(&out, REDIRECT_URL_MAX);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        buf_clear(&out);
+        const char *why = redirect_read(cases[i].target, strlen(cases[i].target), cases[i].from, &out);
+        assert_non_null(why);
+        assert_string_equal(why, cases[i].why);
+    }
+    char target[REDIRECT_MAX + 1];
+    memset(target, 'x', sizeof target);
+    target[0] = '/';
+    buf_clear(&out);
+    assert_string_equal(redirect_read(target, sizeof target, site, &out), "it is too long");
+    struct buf small;
+    buf_init(&small, 30);
+    assert_string_equal(redirect_read(target, 100, site, &small), "it is too long");
+    buf_free(&small);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_path_without_a_site_leads_nowhere),
         cmocka_unit_test(what_is_too_long_leads_nowhere),
         cmocka_unit_test(a_prefix_of_the_config_has_no_query),
+        cmocka_unit_test(the_reason_is_said_and_nothing_of_what_was_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

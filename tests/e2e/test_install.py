@@ -1,6 +1,5 @@
 """What a person types from the README: install, check, ask for help. And what the README says."""
 
-import datetime
 import os
 import pathlib
 import re
@@ -9,8 +8,6 @@ import stat
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from bridge import PATIENCE, PROGRAM, ROOT, WRAPPER, Bridge, make_certificate
 

@@ -246,12 +246,9 @@ static size_t sign_attributes(const struct cms_signer *s, const struct buf *attr
 {
     unsigned char memory[ATTRIBUTES_MAX];
     struct buf set;
-    br_sha256_context sha;
     buf_borrow(&set, memory, sizeof memory);
     der_put(&set, DER_SET, attributes->data, attributes->len);
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, set.data, set.len);
-    br_sha256_out(&sha, signature);
+    hash_digest(set.data, set.len, signature);
     bool ok = buf_ok(attributes) && buf_ok(&set);
     return ok ? s->sign(s->ctx, br_sha256_ID, signature, br_sha256_SIZE, SIGNATURE_MAX) : 0;
 }

@@ -404,10 +404,7 @@ static void put_key(struct buf *out, const struct cert *c)
 static void put_fingerprint(struct buf *out, const struct buf *der)
 {
     unsigned char hash[br_sha256_SIZE];
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, der->data, der->len);
-    br_sha256_out(&sha, hash);
+    hash_digest(der->data, der->len, hash);
     buf_str(out, "  SHA-256      ");
     for (size_t i = 0; i < sizeof hash; i++) {
         buf_fmt(out, "%s%02X", i == 0 ? "" : ":", hash[i]);

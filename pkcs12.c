@@ -41,32 +41,6 @@ enum {
 
 /* ---- PBES2 ----------------------------------------------------------------------------------- */
 
-/* RFC 8018 §5.2, whose one block of output is just a key. */
-static void pbkdf2(unsigned char key[HASH], const char *password, const unsigned char salt[SALT])
-{
-    static const unsigned char first[4] = {0, 0, 0, 1};
-    br_hmac_key_context prepared;
-    br_hmac_context hmac;
-    unsigned char u[HASH];
-    br_hmac_key_init(&prepared, &br_sha256_vtable, password, strlen(password));
-    br_hmac_init(&hmac, &prepared, 0);
-    br_hmac_update(&hmac, salt, SALT);
-    br_hmac_update(&hmac, first, sizeof first);
-    br_hmac_out(&hmac, u);
-    memcpy(key, u, HASH);
-    for (unsigned round = 1; round < ROUNDS; round++) {
-        br_hmac_init(&hmac, &prepared, 0);
-        br_hmac_update(&hmac, u, HASH);
-        br_hmac_out(&hmac, u);
-        for (size_t i = 0; i < HASH; i++) {
-            key[i] ^= u[i];
-        }
-    }
-    explicit_bzero(&prepared, sizeof prepared);
-    explicit_bzero(&hmac, sizeof hmac);
-    explicit_bzero(u, sizeof u);
-}
-
 /* RFC 8018 A.2, A.4. */
 static void put_pbes2(struct buf *b, const unsigned char salt[SALT], const unsigned char iv[BLOCK])
 {
@@ -100,7 +74,7 @@ static void put_encrypted(struct buf *b, unsigned tag, const void *plain, size_t
     if (room != NULL) {
         unsigned char key[HASH];
         br_aes_gen_cbcenc_keys aes;
-        pbkdf2(key, p->password, salt);
+        hash_pbkdf2(p->password, salt, SALT, ROUNDS, key);
         memcpy(room, plain, len);
         memset(room + len, (int)(padded - len), padded - len); /* RFC 8018 §6.1.1 */
         cmskey_aes_cbc()->init(&aes.vtable, key, sizeof key);
@@ -127,10 +101,7 @@ static void put_wide_name(struct buf *b, const char *name)
 static void put_attributes(struct buf *b, const struct pkcs12 *p)
 {
     unsigned char id[HASH];
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, p->cert, p->cert_len);
-    br_sha256_out(&sha, id);
+    hash_digest(p->cert, p->cert_len, id);
     size_t set = der_begin(b, DER_SET);
     size_t values, attribute = cms_attribute_begin(b, OID_LOCAL_KEY_ID, &values);
     der_put(b, DER_OCTET_STRING, id, sizeof id);
@@ -245,32 +216,21 @@ static void derive_mac_key(unsigned char key[HASH], const char *password, const 
     size_t at = HASH_BLOCK;
     at += fill_blocks(input + at, salt, SALT);
     at += fill_blocks(input + at, wide, 2 * (len + 1));
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, input, at);
-    br_sha256_out(&sha, key);
+    hash_digest(input, at, key);
     for (unsigned round = 1; round < ROUNDS; round++) {
-        br_sha256_init(&sha);
-        br_sha256_update(&sha, key, HASH);
-        br_sha256_out(&sha, key);
+        hash_digest(key, HASH, key);
     }
     explicit_bzero(wide, sizeof wide);
     explicit_bzero(input, sizeof input);
-    explicit_bzero(&sha, sizeof sha);
 }
 
 /* MacData, RFC 7292 §4. */
 static void put_mac(struct buf *b, const struct buf *safe, const struct pkcs12 *p, const br_prng_class **rng)
 {
     unsigned char salt[SALT], key[HASH], mac[HASH];
-    br_hmac_key_context prepared;
-    br_hmac_context hmac;
     (*rng)->generate(rng, salt, sizeof salt);
     derive_mac_key(key, p->password, salt);
-    br_hmac_key_init(&prepared, &br_sha256_vtable, key, sizeof key);
-    br_hmac_init(&hmac, &prepared, 0);
-    br_hmac_update(&hmac, safe->data, safe->len);
-    br_hmac_out(&hmac, mac);
+    hash_hmac(key, sizeof key, safe->data, safe->len, mac);
     size_t data = der_begin(b, DER_SEQUENCE);
     size_t digest = der_begin(b, DER_SEQUENCE);
     algid_put_null(b, OID_SHA256);
@@ -280,8 +240,6 @@ static void put_mac(struct buf *b, const struct buf *safe, const struct pkcs12 *
     der_put_small(b, ROUNDS);
     der_end(b, data);
     explicit_bzero(key, sizeof key);
-    explicit_bzero(&prepared, sizeof prepared);
-    explicit_bzero(&hmac, sizeof hmac);
 }
 
 static bool is_ascii(const char *text)

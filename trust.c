@@ -132,10 +132,7 @@ static struct trust_check *self(const br_x509_class *const *ctx)
 
 static void hash_spki(struct trust_check *c)
 {
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, c->leaf.spki.at, c->leaf.spki.len);
-    br_sha256_out(&sha, c->spki_sha256);
+    hash_digest(c->leaf.spki.at, c->leaf.spki.len, c->spki_sha256);
 }
 
 static bool read_leaf(struct trust_check *c)
@@ -248,9 +245,7 @@ static bool pinned(const struct trust_check *c)
 static void put_pin(const struct trust_check *c, struct buf *out)
 {
     buf_str(out, "sha256:");
-    for (size_t i = 0; i < sizeof c->spki_sha256; i++) {
-        buf_fmt(out, "%02x", c->spki_sha256[i]);
-    }
+    buf_hex(out, c->spki_sha256, sizeof c->spki_sha256);
 }
 
 static void pin_text(const struct trust_check *c, char *out, size_t size)

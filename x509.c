@@ -488,10 +488,7 @@ static bool take_leaf(struct chain *c, const struct pem_source *source, const st
     c->issuer_key_type = leaf->issuer_key_type;
     c->not_before = leaf->not_before;
     c->not_after = leaf->not_after;
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, leaf->spki.at, leaf->spki.len);
-    br_sha256_out(&sha, c->spki_sha256);
+    hash_digest(leaf->spki.at, leaf->spki.len, c->spki_sha256);
     if (c->key_type == 0) {
         return pem_complain(source, "%s", bad_kind);
     }

@@ -131,10 +131,7 @@ static void put_spki(struct buf *b, const struct pair *p, unsigned char id[br_sh
     struct buf key;
     buf_borrow(&key, memory, sizeof memory);
     put_public_key(&key, p);
-    br_sha256_context sha;
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, key.data, key.len);
-    br_sha256_out(&sha, id);
+    hash_digest(key.data, key.len, id);
     size_t spki = der_begin(b, DER_SEQUENCE);
     if (p->ec) {
         algid_put_oid(b, OID_EC, OID_P256);
@@ -176,13 +173,10 @@ static void sign_tbs(struct buf *b, size_t tbs, const struct pair *p)
 {
     unsigned char hash[br_sha256_SIZE], signature[SIGNATURE_MAX];
     size_t len = RSA_BYTES;
-    br_sha256_context sha;
     if (!buf_ok(b)) {
         return;
     }
-    br_sha256_init(&sha);
-    br_sha256_update(&sha, b->data + tbs, b->len - tbs);
-    br_sha256_out(&sha, hash);
+    hash_digest(b->data + tbs, b->len - tbs, hash);
     if (p->ec) {
         len = br_ecdsa_sign_asn1_get_default()(br_ec_get_default(), &br_sha256_vtable, hash, &p->ec_private,
                                                signature);

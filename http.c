@@ -153,21 +153,23 @@ static const struct form_conf *find_meant(const struct conf *c, const char *url)
  * beginning alone, and of that what can do no harm there. */
 static void tell_of_lost_post(const struct conf *c, const char *url, unsigned status)
 {
-    static int64_t complained;
+    static int64_t complained,
+        of_strays; /* robots post to all manner of things, which is not to hide a form's page */
     size_t len = strspn(url, path_bytes);
     int shown = (int)(len < SHOWN_PATH ? len : SHOWN_PATH);
+    const char *more = url[shown] != '\0' ? "..." : "";
     bool below = strncmp(url, "/f/", 3) == 0;
     const struct form_conf *meant = below ? find_meant(c, url) : NULL;
     if (meant != NULL) {
-        log_seldom(&complained, "refused a post with %u: the address of the form is /f/%s, not %.*s", status,
-                   meant->name, shown, url);
+        log_seldom(&complained, "refused a post with %u: the address of the form is /f/%s, not %.*s%s",
+                   status, meant->name, shown, url, more);
     } else if (below) {
         len = strspn(url + 3, name_bytes);
         log_seldom(&complained, "refused a post with %u: the config has no [form %.*s]", status,
                    (int)(len < FORM_NAME_MAX ? len : FORM_NAME_MAX), url + 3);
     } else {
-        log_seldom(&complained, "refused a post with %u: the address of a form is /f/NAME, not %.*s", status,
-                   shown, url);
+        log_seldom(&of_strays, "refused a post with %u: the address of a form is /f/NAME, not %.*s%s", status,
+                   shown, url, more);
     }
 }
 

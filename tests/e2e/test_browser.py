@@ -202,6 +202,20 @@ def test_a_form_of_another_site_is_refused(browser, site, stranger, photo):
     assert "accepted " not in stranger.log() and stranger.mail_files() == []
 
 
+def test_who_forgot_the_method_sees_no_receipt(browser, site, shop):
+    url = site.form(action(shop), INPUTS)
+    page, charset = site.pages["/form.html"]
+    site.pages["/form.html"] = page.replace(b'method="post"', b""), charset
+    browser.get(url)
+    tab_to(browser, "name")
+    press(browser, "Ada", Keys.ENTER)
+    wait_for(browser, lambda b: heading(b) == "That does not work here")
+    shot(browser, "method-missing-405")
+    assert "Nothing was stored and nothing was sent." in browser.find_element("css selector", "main").text
+    assert shop.mail_files() == [] and shop.queue() == []
+    shop.wait_for_log('form order: a page sends it with method=get, so nothing comes: it needs method="post"')
+
+
 def test_what_is_missing_is_asked_for_and_what_was_typed_is_still_there(browser, site, shop, photo):
     browser.get(site.form(action(shop), INPUTS, attributes='enctype="multipart/form-data"'))
     fill_in(browser, photo, address="")

@@ -63,7 +63,7 @@ def test_the_field_email_is_where_an_answer_goes(bridge):
 
 
 def test_a_subject_stays_within_its_line(bridge):
-    assert sent(bridge, [("_subject", "Grüße {ref} {name}")])[2]["Subject"] == "Grüße {ref} {name}"
+    assert sent(bridge, [("_subject", "Grüße {ref} {name}"), ("note", "x")])[2]["Subject"] == "Grüße {ref} {name}"
     for subject in ("x" * 201, "Hello\r\nBcc: evil@example.net"):
         mail = sent(bridge, [("_subject", subject)])[2]
         assert mail["Subject"].startswith("Order ") and mail["Bcc"] is None

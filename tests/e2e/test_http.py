@@ -208,6 +208,14 @@ def test_unknown_things_and_wrong_methods_have_their_status(served):
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD"
 
 
+def test_what_robots_post_to_does_not_hide_a_page_with_a_wrong_address():
+    with Bridge({"bridge": {"fronts": 1}}) as b:
+        for path in (b"/xmlrpc.php", b"/wp-login.php", b"/f/Order"):
+            one(b, head(b"POST " + path + b" HTTP/1.1") + BODY)
+        b.wait_for_log("the address of the form is /f/order, not /f/Order\n")
+        assert b.log().count("the address of a form is /f/NAME, not") == 1
+
+
 def test_a_slash_behind_the_name_of_a_form_makes_no_difference(served):
     """Makers of static sites put one behind every address."""
     before = stored(served)
@@ -454,13 +462,13 @@ def test_a_page_of_the_gate_is_in_the_language_of_its_reader(served):
     (head(b"POST /f/ordre HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ordre]"),
     (head(b"POST /f/%c3%a4da HTTP/1.1") + BODY, "refused a post with 404: the config has no [form ]"),
     (head(b"POST /f/order.php HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/order.php\n"),
-    (head(b"POST /f/order.html/%0aAda HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/order.html/\n"),
+    (head(b"POST /f/order.html/%0aAda HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/order.html/...\n"),
     (head(b"POST /f/Order HTTP/1.1") + BODY, "refused a post with 404: the address of the form is /f/order, not /f/Order\n"),
     (head(b"POST /f/" + b"x" * 90 + b" HTTP/1.1") + BODY, f"refused a post with 404: the config has no [form {'x' * 32}]\n"),
     (head(b"POST /order HTTP/1.1") + BODY, "refused a post with 404: the address of a form is /f/NAME, not /order\n"),
     (head(b"POST / HTTP/1.1") + BODY, "refused a post with 405: the address of a form is /f/NAME, not /\n"),
     (head(b"POST /F/order?Ada HTTP/1.1") + BODY, "refused a post with 404: the address of a form is /f/NAME, not /F/order\n"),
-    (head(b"POST /" + b"y" * 90 + b"/Ada HTTP/1.1") + BODY, f"refused a post with 404: the address of a form is /f/NAME, not /{'y' * 31}\n"),
+    (head(b"POST /" + b"y" * 90 + b"/Ada HTTP/1.1") + BODY, f"refused a post with 404: the address of a form is /f/NAME, not /{'y' * 31}...\n"),
     (lines(line=b"GET /f/order?name=Ada HTTP/1.1"), "a page sends it with method=get, so nothing comes: it needs method=\"post\""),
     (lines(b"Transfer-Encoding: chunked") + b"0\r\n\r\n", "refused a post with 411: Send the body with a Content-Length"),
     (lines(CL, b"Cookie: " + b"a=1;" * 200) + BODY, "refused a post with 431: The request head has more than 100 fields"),

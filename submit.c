@@ -50,6 +50,15 @@ static unsigned over_limit(const struct http_request *r, const char **what)
     return wait;
 }
 
+/* What a page that once mailed to an address leaves behind, and what fetch() sends for a string, is the same. */
+static const char *why_type(const char *type)
+{
+    return type != NULL && strncasecmp(type, "text/plain", 10) == 0
+               ? "it is text/plain: take enctype out of the form, or have the script name application/json"
+               : "its Content-Type is none that forms have: multipart/form-data, application/json or "
+                 "application/x-www-form-urlencoded";
+}
+
 bool submit_begin(struct http_request *r)
 {
     if (!cors_allow(r)) {
@@ -76,7 +85,8 @@ bool submit_begin(struct http_request *r)
     } else if (coding != NULL && strcasecmp(coding, "identity") != 0) { /* RFC 9110 §15.5.16 */
         result = turn_away(r, 415, NULL, "its body is compressed");
     } else if (type == NULL || !form_content_type(type, &kind, &boundary, &charset)) {
-        result = turn_away(r, 415, NULL, "its Content-Type is none that forms have");
+        const struct page_reason why = {.detail = why_type(type)};
+        result = turn_away(r, 415, &why, why.detail);
     } else {
         const struct form_limits limits = {
             .body = (size_t)bytes, .fields = r->http->conf->max_fields, .files = r->http->conf->max_files};

@@ -3542,14 +3542,35 @@ enum check_kind {
     CHECK_ONLINE,  /* that, and talks to every mail host and LMTP server */
 };
 
+enum { CHECK_AT_SIZE = 256 };
+
+/* For the log, and not for a person? */
+bool check_quiet(enum check_kind kind);
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
  * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
- * …" (not of the first three kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). Returns the
- * number of problems. */
-unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out);
-/* The same in a child process, which leaves this one as it is. Findings go to the log, or, for a
- * person, to stdout. false: there are problems. */
-bool check_apart(const struct conf *c, enum check_kind kind);
+ * …" (not of the first three kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). at
+ * (CHECK_AT_SIZE) always names what is being looked at. Returns the number of problems. */
+unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out, char *at);
+
+/* ---- checkup.c: a check in a process of its own ----------------------------------------------- */
+
+struct checkup {
+    pid_t pid;     /* 0: none runs */
+    int64_t until; /* seconds of CLOCK_MONOTONIC: then it hangs */
+    char *at;      /* what it is looking at, shared with it */
+};
+
+/* check_run() in a child of this process, which stays as it is. Findings go to the log or, for a person, to stdout.
+ * One at a time. false: says why in the log. */
+bool checkup_begin(struct checkup *u, const struct conf *c, enum check_kind kind);
+/* For the status of waitpid(2). false: there are problems, or it says what ended the process. */
+bool checkup_end(struct checkup *u, int status);
+/* Has it taken too long? Then it says so in the log, and stops it. */
+bool checkup_hangs(struct checkup *u);
+/* Kills it, if it runs. It may take its time to die, and is nobody's concern but that of who waits for all children. */
+void checkup_stop(struct checkup *u);
+/* All of it, for a person: waits as long as it takes. false: there are problems. */
+bool checkup_run(const struct conf *c, enum check_kind kind);
 
 /* ---- bound.c: those that the parent holds ----------------------------------------------------- */
 

@@ -62,7 +62,7 @@ static int check(const char *path, enum check_kind kind)
     }
     printf("ok: %s has no mistakes\n", path);
     fflush(stdout);
-    bool good = check_apart(c, kind);
+    bool good = checkup_run(c, kind);
     conf_free(c);
     return good ? EX_OK : EX_CONFIG;
 }

@@ -2394,6 +2394,26 @@ const char *trust_check_why(const struct trust_check *c);
 /* Appends names, issuer, days left and pin of the host's certificate. After a handshake. */
 void trust_check_describe(const struct trust_check *c, struct buf *out);
 
+/* ---- lookup.c: the addresses of a name, with a deadline ------------------------------------------ */
+
+enum { LOOKUP_MAX = 8 }; /* addresses of one name: more are no help, and who connects waits for each */
+
+struct lookup {
+    struct {
+        struct sockaddr_storage addr;
+        socklen_t len;
+    } at[LOOKUP_MAX];
+    size_t count;
+};
+
+/* Waits for so many seconds at most; a thread may then still be asking, and use nothing of the caller's. name: at most
+ * HOST_NAME_MAX_ bytes; an address is one, too. false: why. From any thread. */
+bool lookup_host(const char *name, uint16_t port, unsigned seconds, struct lookup *out, char *why,
+                 size_t why_size);
+/* Once, before the role narrows itself and starts threads: has libc load its resolver, and asks no name server.
+ * The calling thread can ask none from then on. */
+void lookup_warm_up(void);
+
 /* ---- dial.c: one conversation with a mail host, TLS or a unix socket, with deadlines --
  *
  * There are two ways to connect. To a mail host nothing can be written before its identity is proven, except
@@ -2404,8 +2424,8 @@ struct dial;
 enum dial_clear { DIAL_EHLO, DIAL_STARTTLS };
 
 /* Connects, each address of the host in turn; unless it is a STARTTLS host, TLS is complete on return.
- * timeout: for each wait, which is at most 30 s for a connection and 60 s for a handshake. NULL: why, which
- * names the host. */
+ * timeout: for each wait, which is at most 30 s for the name or a connection and 60 s for a handshake. NULL: why,
+ * which names the host. */
 struct dial *dial_host(const struct mailhost *m, const struct anchors *anchors, unsigned timeout, char *why,
                        size_t why_size);
 /* Connects to a TARGET_LMTP: a unix socket, or an address that is checked here to be of this machine. */
@@ -2434,9 +2454,8 @@ const char *dial_peer(const struct dial *d);
 const char *dial_why(const struct dial *d);
 /* Appends what protects the conversation: version, suite, and the certificate. */
 void dial_describe(const struct dial *d, struct buf *out);
-/* Once, before the role narrows itself and starts threads: looks the name up, so that libc loads its
- * resolver, and asks the CPU what it can do. A failed lookup does not matter. */
-void dial_warm_up(const char *server);
+/* Once, before the role narrows itself and starts threads: lookup_warm_up(), and asks the CPU what it can do. */
+void dial_warm_up(void);
 
 /* ---- talk.c: commands and their answers, for SMTP and LMTP ----------------------------------- */
 
@@ -2502,8 +2521,8 @@ struct recipient {
     bool accepted; /* smtp_send()'s own */
 };
 
-/* Reads the password file and the anchors into memory: before the role narrows itself and starts threads.
- * Once for each mail host, which must live as long as the process or until smtp_unload(). */
+/* Reads the password file and the anchors into memory: before the role narrows itself and starts threads. Asks
+ * nobody for the host's name. Once for each mail host, which must live as long as the process or until smtp_unload(). */
 bool smtp_load(struct mailhost *m, char *why, size_t why_size);
 /* Wipes and frees what smtp_load() read, of all hosts. No connection may be open. */
 void smtp_unload(void);
@@ -3621,11 +3640,35 @@ enum check_kind {
     CHECK_ONLINE,  /* that, and talks to every mail host and LMTP server */
 };
 
+enum { CHECK_AT_SIZE = 256 };
+
+/* For the log, and not for a person? */
+bool check_quiet(enum check_kind kind);
 /* Looks at keys, certificates, spool, mailboxes, the kernel. Makes the spool and empty Maildirs where they
- * are missing. In a child process, which leaves this one as it is. Each finding is a line, "ok: …" (not of the first
- * three kinds), "made: …", "warning: …" or "problem: …", in the log or, for a person, on stdout; the last sums up
- * (likewise). false: there are problems. */
-bool check_apart(const struct conf *c, enum check_kind kind);
+ * are missing. Becomes conf->user on the way: for a process of its own. Each finding is a line in out, "ok:
+ * …" (not of the first three kinds), "made: …", "warning: …" or "problem: …"; the last sums up (likewise). at
+ * (CHECK_AT_SIZE) always names what is being looked at. Returns the number of problems. */
+unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out, char *at);
+
+/* ---- checkup.c: a check in a process of its own ----------------------------------------------- */
+
+struct checkup {
+    pid_t pid;     /* 0: none runs */
+    int64_t until; /* seconds of CLOCK_MONOTONIC: then it hangs */
+    char *at;      /* what it is looking at, shared with it */
+};
+
+/* check_run() in a child of this process, which stays as it is. Findings go to the log or, for a person, to stdout.
+ * One at a time. false: says why in the log. */
+bool checkup_begin(struct checkup *u, const struct conf *c, enum check_kind kind);
+/* For the status of waitpid(2). false: there are problems, or it says what ended the process. */
+bool checkup_end(struct checkup *u, int status);
+/* Has it taken too long? Then it says so in the log, and stops it. */
+bool checkup_hangs(struct checkup *u);
+/* Kills it, if it runs. It may take its time to die, and is nobody's concern but that of who waits for all children. */
+void checkup_stop(struct checkup *u);
+/* All of it, for a person: waits as long as it takes. false: there are problems. */
+bool checkup_run(const struct conf *c, enum check_kind kind);
 
 /* ---- bound.c: those that the parent holds ----------------------------------------------------- */
 

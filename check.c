@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,12 +21,12 @@ enum {
     SEAL_URGENT = 7,
     ONLINE_WAIT = 30,      /* seconds for each answer: a person is watching */
     MAIL_REST = 16 * 1024, /* of a mail, beside its uploads */
-    QUIET_WAIT = 120,      /* seconds for all: the parent waits, which has a server to look after */
     FILES_MOST = 300,      /* of each directory of the spool */
 };
 
 struct findings {
     struct buf *out;
+    char *at; /* CHECK_AT_SIZE */
     enum check_kind kind;
     bool quiet;
     bool demo;         /* makes all it needs */
@@ -61,6 +59,12 @@ PRINTF(3, 4) static void remark(struct findings *f, const char *word, const char
     va_start(args, fmt);
     note(f, word, fmt, args);
     va_end(args);
+}
+
+/* The next may hang. */
+static void look_at(struct findings *f, const char *kind, const char *name)
+{
+    text_fmt(f->at, CHECK_AT_SIZE, "%s %s", kind, name);
 }
 
 /* Of one form: no reason to let the certificate of all of them expire. */
@@ -111,6 +115,7 @@ static void check_certificate(struct findings *f, const struct conf *c)
                c->listen[0].text);
         return;
     }
+    look_at(f, "certificate", c->certificate);
     bool have_chain = x509_chain_load(&chain, c->certificate, why, sizeof why);
     if (!have_chain) {
         problem(f, "%s", why);
@@ -234,7 +239,9 @@ static void make_spool_for_user(struct findings *f, const struct conf *c)
     if (c->user == NULL || geteuid() != 0) {
         return;
     }
+    look_at(f, "user", c->user);
     const struct passwd *pw = getpwnam(c->user);
+    look_at(f, "spool", c->spool);
     if (pw == NULL) {
         problem(f, "user %s does not exist: create it (adduser --system --group %s)", c->user, c->user);
         f->user_missing = true;
@@ -254,6 +261,7 @@ static void check_target(struct findings *f, const struct form_conf *form, const
         text_copy(who, sizeof who, "alert_deliver");
     }
     if (t->kind == TARGET_MAILDIR || t->kind == TARGET_MBOX) {
+        look_at(f, "mailbox", t->path);
         bool made = t->kind == TARGET_MAILDIR && is_new(t->path);
         bool ok = t->kind == TARGET_MAILDIR ? maildir_check(t->path, why, sizeof why)
                                             : mbox_check(t->path, why, sizeof why);
@@ -340,6 +348,7 @@ static void check_as_user(struct findings *f, const struct conf *c)
         problem(f, "%s", why);
         return;
     }
+    look_at(f, "spool", c->spool);
     bool made = is_new(c->spool);
     if (spool_open(&spool, c->spool, why, sizeof why)) {
         say_made(f, made, "spool", c->spool);
@@ -355,6 +364,7 @@ static void check_as_user(struct findings *f, const struct conf *c)
         }
     }
     for (const struct pickup *p = c->pickups; p != NULL; p = p->next) {
+        look_at(f, "Maildir", p->maildir);
         made = is_new(p->maildir);
         if (maildir_check(p->maildir, why, sizeof why)) {
             say_made(f, made, "Maildir", p->maildir);
@@ -363,8 +373,11 @@ static void check_as_user(struct findings *f, const struct conf *c)
             trouble(f, "pickup %s: %s", p->name, why);
         }
     }
-    if (c->acme_webroot != NULL && access(c->acme_webroot, R_OK | X_OK) != 0) {
-        problem(f, "acme_webroot %s cannot be read: %s", c->acme_webroot, strerror(errno));
+    if (c->acme_webroot != NULL) {
+        look_at(f, "acme_webroot", c->acme_webroot);
+        if (access(c->acme_webroot, R_OK | X_OK) != 0) {
+            problem(f, "acme_webroot %s cannot be read: %s", c->acme_webroot, strerror(errno));
+        }
     }
 }
 
@@ -542,6 +555,7 @@ static void check_seals(struct findings *f, const struct conf *c)
 {
     int64_t first = 0;
     for (const struct form_conf *form = c->forms; form != NULL; form = form->next) {
+        look_at(f, "form", form->name);
         if (form->encrypt_count > 0) {
             check_seal(f, form, &first);
         }
@@ -559,6 +573,7 @@ static void check_spamlists(struct findings *f, const struct conf *c)
         if (form->spam_word_count == 0 && form->spam_words_file == NULL) {
             continue;
         }
+        look_at(f, "spam_words_file of form", form->name);
         struct spamlist *l =
             spamlist_load(form->spam_words, form->spam_word_count, form->spam_words_file, why, sizeof why);
         if (l != NULL) {
@@ -592,15 +607,14 @@ static void check_samples(struct findings *f, const struct conf *c)
     }
 }
 
-static bool is_quiet(enum check_kind kind)
+bool check_quiet(enum check_kind kind)
 {
     return kind != CHECK_SHOWN && kind != CHECK_ONLINE;
 }
 
-/* Becomes conf->user on the way: for a process of its own. Returns the number of problems. */
-static unsigned run(const struct conf *c, enum check_kind kind, struct buf *out)
+unsigned check_run(const struct conf *c, enum check_kind kind, struct buf *out, char *at)
 {
-    struct findings f = {.out = out, .kind = kind, .quiet = is_quiet(kind), .demo = c->demo};
+    struct findings f = {.out = out, .at = at, .kind = kind, .quiet = check_quiet(kind), .demo = c->demo};
     char why[WHY];
     bool loaded = true;
     check_kernel(&f);
@@ -609,6 +623,7 @@ static unsigned run(const struct conf *c, enum check_kind kind, struct buf *out)
     check_proxies(&f, c);
     check_sockets(&f, c);
     for (struct mailhost *m = c->mailhosts; m != NULL; m = m->next) {
+        look_at(&f, "mailhost", m->name);
         if (smtp_load(m, why, sizeof why)) {
             remark(&f, "ok", "mailhost %s: password and trusted certificates can be read", m->name);
         } else {
@@ -618,7 +633,7 @@ static unsigned run(const struct conf *c, enum check_kind kind, struct buf *out)
     }
     check_seals(&f, c);
     check_spamlists(&f, c);
-    if (!is_quiet(kind)) {
+    if (!check_quiet(kind)) {
         check_samples(&f, c);
     }
     make_spool_for_user(&f, c);
@@ -629,62 +644,10 @@ static unsigned run(const struct conf *c, enum check_kind kind, struct buf *out)
         remark(&f, "warning", "no mail host was contacted: their files come first");
     }
     smtp_unload();
-    if (!is_quiet(kind)) {
+    if (!check_quiet(kind)) {
         buf_str(out, f.problems > 0   ? "Put the problems right, then check again.\n"
                      : f.warnings > 0 ? "Good enough to start; but read the warnings.\n"
                                       : "Everything is in order.\n");
     }
     return f.problems;
-}
-
-static void report(struct buf *out, enum check_kind kind)
-{
-    if (!is_quiet(kind)) {
-        fwrite(out->data, 1, out->len, stdout);
-        fflush(stdout);
-        return;
-    }
-    for (char *line = (char *)out->data, *end; line < (char *)out->data + out->len; line = end + 1) {
-        end = memchr(line, '\n',
-                     (size_t)((char *)out->data + out->len - line)); /* every finding ends with one */
-        *end = '\0';
-        if (strncmp(line, "problem: ", 9) == 0) {
-            log_error("%s", line + 9);
-        } else if (strncmp(line, "made: ", 6) == 0) {
-            log_info("%s", line);
-        } else {
-            log_warn("%s", line + 9); /* "warning: " is as long */
-        }
-    }
-}
-
-bool check_apart(const struct conf *c, enum check_kind kind)
-{
-    pid_t pid = fork();
-    if (pid < 0) {
-        log_error("cannot check: %s", strerror(errno));
-        return false;
-    }
-    if (pid == 0) {
-        struct buf out;
-        buf_init(&out, 1 << 20);
-        alarm(is_quiet(kind) ? QUIET_WAIT : 0);
-        unsigned problems = run(c, kind, &out);
-        report(&out, kind);
-        _exit(problems == 0 ? EX_OK : EX_CONFIG);
-    }
-    int status;
-    while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) {
-            log_error("cannot check: %s", strerror(errno));
-            return false;
-        }
-    }
-    if (WIFSIGNALED(status)) {
-        log_error(WTERMSIG(status) == SIGALRM
-                      ? "cannot check: it takes more than %d seconds; does a disk hang?"
-                      : "cannot check: the process was ended by signal %d",
-                  WTERMSIG(status) == SIGALRM ? QUIET_WAIT : WTERMSIG(status));
-    }
-    return WIFEXITED(status) && WEXITSTATUS(status) == EX_OK;
 }

@@ -15,8 +15,7 @@
 #include <unistd.h>
 
 enum {
-    ADDRESSES_MAX = 8, /* of one name: more are no help, and a worker waits for each */
-    CONNECT_WAIT = 30, /* for one address: the next one may answer at once */
+    CONNECT_WAIT = 30, /* for the name, and for each address: the next one may answer at once */
     HANDSHAKE_WAIT = 60,
     CLOSE_WAIT = 5,
     LINE_MAX_ = 2000, /* RFC 5321 §4.5.3.1.5 says 512; hosts write longer ones, but not this long */
@@ -271,13 +270,13 @@ static bool connect_to(struct dial *d, const struct sockaddr *addr, socklen_t ad
 }
 
 /* Every address in turn; why collects what became of each. */
-static bool connect_any(struct dial *d, const struct addrinfo *list, unsigned timeout, struct buf *why)
+static bool connect_any(struct dial *d, const struct lookup *l, unsigned timeout, struct buf *why)
 {
-    unsigned tries = 0;
-    for (const struct addrinfo *a = list; a != NULL && tries < ADDRESSES_MAX; a = a->ai_next, tries++) {
+    for (size_t i = 0; i < l->count; i++) {
+        const struct sockaddr *addr = (const struct sockaddr *)&l->at[i].addr;
         d->failed = false;
-        dial_deadline(d, timeout < CONNECT_WAIT ? timeout : CONNECT_WAIT);
-        if (connect_to(d, a->ai_addr, a->ai_addrlen)) {
+        dial_deadline(d, timeout);
+        if (connect_to(d, addr, l->at[i].len)) {
             return true;
         }
         if (d->fd >= 0) {
@@ -285,29 +284,23 @@ static bool connect_any(struct dial *d, const struct addrinfo *list, unsigned ti
             d->fd = -1;
         }
         char text[INET6_ADDRSTRLEN] = "?";
-        getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
-        buf_fmt(why, "%s%s: %s", a == list ? "" : "; ", text, d->why);
+        getnameinfo(addr, l->at[i].len, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+        buf_fmt(why, "%s%s: %s", i == 0 ? "" : "; ", text, d->why);
     }
     return false;
 }
 
 static bool connect_host(struct dial *d, const struct mailhost *m, unsigned timeout)
 {
-    char port[8];
-    text_fmt(port, sizeof port, "%u", m->port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    int rc = getaddrinfo(m->server, port, &hints, &list);
-    if (rc != 0) {
-        return fail(d, "the name %s cannot be looked up: %s", m->server,
-                    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-    }
-    char tried[REASON_SIZE - 32];
+    struct lookup found;
+    char why[REASON_SIZE], tried[REASON_SIZE - 32];
     struct buf b;
+    unsigned wait = timeout < CONNECT_WAIT ? timeout : CONNECT_WAIT;
+    if (!lookup_host(m->server, m->port, wait, &found, why, sizeof why)) {
+        return fail(d, "%s", why);
+    }
     buf_borrow(&b, tried, sizeof tried - 1);
-    bool ok = connect_any(d, list, timeout, &b);
-    freeaddrinfo(list);
-    if (!ok) {
+    if (!connect_any(d, &found, wait, &b)) {
         d->failed = false;
         tried[b.len] = '\0';
         return fail(d, "cannot connect: %s", tried);
@@ -383,13 +376,9 @@ struct dial *dial_local(const struct target *t, unsigned timeout, char *why, siz
     return dialled(d, ok, why, why_size);
 }
 
-void dial_warm_up(const char *server)
+void dial_warm_up(void)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    if (getaddrinfo(server, NULL, &hints, &list) == 0) {
-        freeaddrinfo(list);
-    }
+    lookup_warm_up();
     br_ssl_client_context scratch;
     br_ssl_client_zero(&scratch);
     tls_profile(&scratch.eng);

@@ -73,7 +73,9 @@ struct parent {
     int signals;
     int spool; /* locked, or -1 */
     bool leaving;
-    bool again; /* SIGHUP came during a reload */
+    bool again; /* SIGHUP came during a check or a reload */
+    struct checkup checkup;
+    struct conf *checked; /* to be used if all is in order; NULL: it is the daily look at what is in use */
     int exit_code;
     int64_t look_at;  /* when to look at certificate and name servers again */
     int64_t retry_at; /* when to try a new certificate again; 0: it is in use */
@@ -411,6 +413,9 @@ static void leave(struct parent *p, int exit_code)
     p->leaving = true;
     p->exit_code = exit_code;
     notify_stopping();
+    checkup_stop(&p->checkup);
+    conf_free(p->checked);
+    p->checked = NULL;
     struct generation *all[] = {p->current, p->coming};
     p->current = p->coming = NULL;
     for (size_t i = 0; i < COUNT(all); i++) {
@@ -432,6 +437,107 @@ static void reload_fails(const char *why)
     log_error("%s", why);
     stats_set(STAT_RELOAD_FAILED_AT, time(NULL));
     notify_ready();
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+/* A connection is a socket and, during a request, a socketpair; a lot being committed is a file each. */
+static void raise_descriptor_limit(const struct conf *c)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)c->max_connections * 3 + ONCELOG_LOT_MAX + 128;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < want) {
+        log_warn("only %llu descriptors are allowed and max_connections may need %llu: raise LimitNOFILE",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)want);
+    }
+}
+
+/* Another instance would sweep up what this one is writing, and hold the mail of forms that it does not know. The lock
+ * is the directory's own, and goes with the parent: no role keeps its descriptor, and old ones may still be finishing.
+ * Where root may not look or directories take no lock (NFS), the courier's is what remains. false: it is taken. */
+static bool lock_spool(struct parent *p, const struct conf *c)
+{
+    p->spool = open(c->spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->spool >= 0 && flock(p->spool, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        log_error("spool %s is in use by another formbridge: end that one, or give each a spool of its own",
+                  c->spool);
+        return false;
+    }
+    return true;
+}
+
+/* Takes conf. Returns an exit code: EX_OK if the roles are coming. */
+static int start(struct parent *p, struct conf *c)
+{
+    raise_descriptor_limit(c);
+    charset_open();
+    struct generation *g = new_generation(p, c);
+    if (g == NULL) {
+        close_unused(p);
+        return EX_UNAVAILABLE;
+    }
+    bool locked = lock_spool(p, c);
+    if (locked && prepare_spool(c, p->once, p->token_secret)) {
+        p->current = g;
+        start_generation(g);
+        return EX_OK;
+    }
+    if (locked) {
+        log_error("cannot prepare the spool: %s", strerror(errno));
+    }
+    free_generation(g);
+    close_unused(p);
+    return locked ? EX_OSERR : EX_CONFIG;
+}
+
+/* Takes conf. */
+static void start_coming(struct parent *p, struct conf *c)
+{
+    c->demo = p->current->conf->demo;
+    raise_descriptor_limit(c);
+    p->coming = new_generation(p, c);
+    if (p->coming != NULL) {
+        start_generation(p->coming);
+    } else {
+        reload_fails(not_started);
+        close_unused(p);
+    }
+}
+
+static void on_checked(struct parent *p, bool good)
+{
+    struct conf *c = p->checked;
+    p->checked = NULL;
+    if (c == NULL) {
+        return; /* what it found is in the log */
+    }
+    if (good && p->current == NULL) {
+        p->exit_code = start(p, c);
+    } else if (good) {
+        start_coming(p, c);
+    } else {
+        conf_free(c);
+        if (p->current == NULL) {
+            p->exit_code = EX_CONFIG;
+        } else {
+            reload_fails("not everything the config names is in order: the old set of roles stays");
+        }
+    }
+}
+
+/* Takes conf, which is to be used if all is in order. NULL: only looks at what is in use. The parent goes on
+ * serving meanwhile. */
+static void check(struct parent *p, struct conf *c, enum check_kind kind)
+{
+    p->checked = c;
+    if (!checkup_begin(&p->checkup, c != NULL ? c : p->current->conf, kind)) {
+        on_checked(p, false);
+    }
 }
 
 /* ---- deaths and births ----------------------------------------------------------------------- */
@@ -499,6 +605,10 @@ static void on_child(struct parent *p)
 {
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (pid == p->checkup.pid) {
+            on_checked(p, checkup_end(&p->checkup, status));
+            continue;
+        }
         struct generation *lists[] = {p->current, p->coming, p->old};
         bool found = false;
         for (size_t k = 0; k < COUNT(lists) && !found; k++) {
@@ -556,29 +666,18 @@ static void count_ready(struct parent *p, struct generation *g)
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
-/* A connection is a socket and, during a request, a socketpair; a lot being committed is a file each. */
-static void raise_descriptor_limit(const struct conf *c)
+/* With a set that is being checked or started: it has read the config as it was. Or with the daily look. */
+static bool is_busy(const struct parent *p)
 {
-    struct rlimit limit;
-    rlim_t want = (rlim_t)c->max_connections * 3 + ONCELOG_LOT_MAX + 128;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < want) {
-        log_warn("only %llu descriptors are allowed and max_connections may need %llu: raise LimitNOFILE",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)want);
-    }
+    return p->checkup.pid != 0 || p->coming != NULL;
 }
 
 static void reload(struct parent *p, const char *because, enum check_kind kind)
 {
-    if (p->coming != NULL || p->leaving) {
-        p->again = p->coming != NULL; /* it has read the config as it was */
+    p->again = is_busy(p);
+    if (p->again || p->current == NULL) { /* ending */
         return;
     }
-    p->again = false;
     log_info("reloading: %s", because);
     notify_reloading();
     struct buf errors;
@@ -592,19 +691,8 @@ static void reload(struct parent *p, const char *because, enum check_kind kind)
                      "empty the queue, "
                      "then restart");
         conf_free(c);
-    } else if (!check_apart(c, kind)) {
-        reload_fails("not everything the config names is in order: the old set of roles stays");
-        conf_free(c);
     } else {
-        c->demo = p->current->conf->demo;
-        raise_descriptor_limit(c);
-        p->coming = new_generation(p, c);
-        if (p->coming != NULL) {
-            start_generation(p->coming);
-        } else {
-            reload_fails(not_started);
-            close_unused(p);
-        }
+        check(p, c, kind);
     }
     buf_free(&errors);
 }
@@ -641,7 +729,7 @@ static void look_at_certificate(struct parent *p)
 {
     struct generation *g = p->current;
     struct stat certificate, key;
-    if (g == NULL || p->coming != NULL || g->conf->certificate == NULL ||
+    if (g == NULL || is_busy(p) || g->conf->certificate == NULL ||
         stat(g->conf->certificate, &certificate) != 0 || stat(g->conf->private_key, &key) != 0) {
         return;
     }
@@ -692,7 +780,7 @@ static void on_signals(struct parent *p)
 /* Milliseconds until something is to be done by the clock. */
 static int until_due(const struct parent *p)
 {
-    int64_t due = p->look_at;
+    int64_t due = p->checkup.pid != 0 && p->checkup.until < p->look_at ? p->checkup.until : p->look_at;
     for (unsigned i = 0; p->current != NULL && i < p->current->count; i++) {
         int64_t at = p->current->roles[i].restart_at;
         due = at != 0 && at < due ? at : due;
@@ -719,7 +807,7 @@ static void watch_start(struct parent *p)
 
 static void supervise(struct parent *p)
 {
-    while (p->current != NULL || p->old != NULL) {
+    while (p->current != NULL || p->old != NULL || p->checkup.pid != 0) {
         struct pollfd polls[3] = {{.fd = p->signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
         if (p->current != NULL && p->current->stage == STAGE_STARTING) {
             polls[1] = (struct pollfd){.fd = p->current->set.ready[0], .events = POLLIN};
@@ -737,7 +825,10 @@ static void supervise(struct parent *p)
         }
         restart_due(p->current);
         watch_start(p);
-        if (p->again && p->coming == NULL && !p->leaving) {
+        if (checkup_hangs(&p->checkup)) {
+            on_checked(p, false);
+        }
+        if (p->again && !is_busy(p)) {
             reload(p, "SIGHUP", CHECK_QUIET);
         }
         if (now_s() >= p->look_at) {
@@ -746,9 +837,9 @@ static void supervise(struct parent *p)
             look_at_resolver(p);
             sweep_once(p);
         }
-        if (now_s() >= p->check_at && p->current != NULL) {
+        if (now_s() >= p->check_at && p->current != NULL && !is_busy(p)) {
             p->check_at = now_s() + CHECK_EVERY;
-            check_apart(p->current->conf, CHECK_QUIET);
+            check(p, NULL, CHECK_QUIET);
         }
         advance_old(p);
     }
@@ -766,20 +857,6 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Another instance would sweep up what this one is writing, and hold the mail of forms that it does not know. The lock
- * is the directory's own, and goes with the parent: no role keeps its descriptor, and old ones may still be finishing.
- * Where root may not look or directories take no lock (NFS), the courier's is what remains. false: it is taken. */
-static bool lock_spool(struct parent *p, const struct conf *c)
-{
-    p->spool = open(c->spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->spool >= 0 && flock(p->spool, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        log_error("spool %s is in use by another formbridge: end that one, or give each a spool of its own",
-                  c->spool);
-        return false;
-    }
-    return true;
-}
-
 /* Takes conf. Returns an exit code. */
 static int run(struct parent *p, struct conf *c)
 {
@@ -788,30 +865,9 @@ static int run(struct parent *p, struct conf *c)
         conf_free(c);
         return EX_OSERR;
     }
-    if (!check_apart(c, CHECK_START)) {
-        conf_free(c);
-        return EX_CONFIG;
-    }
-    raise_descriptor_limit(c);
-    charset_open();
-    p->current = new_generation(p, c);
-    if (p->current == NULL) {
-        close_unused(p);
-        return EX_UNAVAILABLE;
-    }
-    bool locked = lock_spool(p, c);
-    if (locked && prepare_spool(c, p->once, p->token_secret)) {
-        start_generation(p->current);
-        supervise(p);
-        return p->exit_code;
-    }
-    if (locked) {
-        log_error("cannot prepare the spool: %s", strerror(errno));
-    }
-    free_generation(p->current);
-    p->current = NULL;
-    close_unused(p);
-    return locked ? EX_OSERR : EX_CONFIG;
+    check(p, c, CHECK_START);
+    supervise(p);
+    return p->exit_code;
 }
 
 int parent_run(struct conf *c)

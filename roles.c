@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <malloc.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -419,11 +418,8 @@ static void load_mailhosts(const struct conf *c)
             give_up(why);
         }
     }
-    if (c->mailhosts != NULL) { /* has libc load its name service modules while it still can */
-        struct addrinfo *found = NULL;
-        if (getaddrinfo("localhost", "25", NULL, &found) == 0) {
-            freeaddrinfo(found);
-        }
+    if (c->mailhosts != NULL) {
+        dial_warm_up();
     }
 }
 

@@ -114,7 +114,6 @@ bool smtp_load(struct mailhost *m, char *why, size_t why_size)
         unload(l);
         return false;
     }
-    dial_warm_up(m->server);
     l->next = all_loaded;
     all_loaded = l;
     return true;

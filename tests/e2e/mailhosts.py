@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from bridge import SANITIZE, build_tool, free_port  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = "buf log date curve hello tls der pem x509 algid x509_self value wire auth anchors trust dial talk smtp".split()
+SOURCES = "buf log date curve hello tls der pem x509 algid x509_self value wire auth anchors trust lookup dial talk smtp".split()
 NAME = "mail.example.com"
 NOW = datetime.datetime.utcnow().replace(microsecond=0)
 DAY = datetime.timedelta(days=1)

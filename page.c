@@ -281,11 +281,21 @@ static bool is_required(const struct form_conf *f, struct span name)
     return required;
 }
 
-/* Control fields keep their value but are nobody's to see, unless something is wrong with them. */
+static bool is_for_nobody(const struct form_conf *f, struct span name)
+{
+    bool left_out = name.len > 0 && name.at[0] == '_';
+    for (size_t i = 0; i < f->leave_out_count && !left_out; i++) {
+        left_out = span_equal(text_span(f->leave_out[i]), name);
+    }
+    return left_out;
+}
+
+/* Control fields, and what stays out of the mail, keep their value but are nobody's to see, unless something is wrong with
+ * them. */
 static bool is_hidden(const struct refill *r, const struct field *field)
 {
     struct span name = buf_span(&field->name);
-    return !field->file && (field->hidden || (name.len > 0 && name.at[0] == '_')) && !is_wrong(r, name);
+    return !field->file && (field->hidden || is_for_nobody(r->style->form, name)) && !is_wrong(r, name);
 }
 
 /* Where to mend an error: the first field of its name or, if none was sent, the input that we add for it. */

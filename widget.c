@@ -96,6 +96,22 @@ static void put_file(struct buf *out, const struct widget *w)
     buf_str(out, w->rule != NULL && w->rule->max_files > 1 && !w->hint ? " multiple>\n" : ">\n");
 }
 
+static bool is_chosen(const struct widget *w, const char *choice)
+{
+    struct span value = text_trim(w->value, TEXT_SPACES);
+    return strlen(choice) == value.len && memcmp(choice, value.at, value.len) == 0;
+}
+
+/* The only choice is one to be ticked, such as consent: nothing that can be typed is it. */
+static void put_box(struct buf *out, const struct widget *w)
+{
+    const char *choice = w->rule->choices[0];
+    put_start(out, w, "input");
+    buf_str(out, " type=\"checkbox\"");
+    html_attribute(out, "value", text_span(choice));
+    buf_str(out, is_chosen(w, choice) ? " checked>\n" : ">\n");
+}
+
 /* A value that is none of the choices cannot be chosen again. */
 static void put_select(struct buf *out, const struct widget *w)
 {
@@ -103,11 +119,9 @@ static void put_select(struct buf *out, const struct widget *w)
     buf_str(out, ">\n<option value=\"\">");
     html_str(out, words(w->language, W_DEMO_CHOOSE));
     buf_str(out, "</option>\n");
-    struct span value = text_trim(w->value, TEXT_SPACES);
     for (size_t i = 0; i < w->rule->choice_count; i++) {
         const char *choice = w->rule->choices[i];
-        bool chosen = strlen(choice) == value.len && memcmp(choice, value.at, value.len) == 0;
-        buf_str(out, chosen ? "<option selected>" : "<option>");
+        buf_str(out, is_chosen(w, choice) ? "<option selected>" : "<option>");
         html_str(out, choice);
         buf_str(out, "</option>\n");
     }
@@ -155,6 +169,8 @@ void widget_write(struct buf *out, const struct widget *w)
     enum field_type type = type_of(w);
     if (type == FIELD_FILE) {
         put_file(out, w);
+    } else if (type == FIELD_CHOICE && w->rule->choice_count == 1) {
+        put_box(out, w);
     } else if (type == FIELD_CHOICE) {
         put_select(out, w);
     } else if (wants_lines(type, w->value)) {

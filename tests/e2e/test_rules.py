@@ -198,3 +198,20 @@ def test_a_hard_pattern_costs_little(unit):
             status, _, _ = b.post([("name", "Ada")] + [("x", (unit * 500)[:500 - i]) for i in range(100)])
             assert status == 422
         assert ticks() - before < 300  # 3 s in hundredths; 0.1 s a post here
+
+
+def test_consent_is_given_by_ticking_and_by_nothing_that_can_be_typed():
+    """The page that comes back has the box again, and does not show what the owner leaves out."""
+    with Bridge({"form order": {"required": "name", "leave_out": "csrf"},
+                 "field order consent": {"choices": "I agree & more", "required": "yes"}}) as b:
+        def inputs(fields):
+            status, _, body = post(b, fields, Accept="text/html")
+            assert status == 422
+            return {html.unescape(re.search(r' name="(.*?)"', tag)[1]): html.unescape(tag) for tag in re.findall(r"<input[^>]*>", body.decode())}
+
+        shown = inputs([("name", "Ada"), ("csrf", "123")])
+        assert ' type="checkbox" value="I agree & more">' in shown["consent"] and ' type="hidden"' in shown["csrf"]
+        shown = inputs([("name", ""), ("consent", "I agree & more")])
+        assert ' type="checkbox" value="I agree & more" checked>' in shown["consent"]
+        assert " checked" not in inputs([("name", "Ada"), ("consent", "no")])["consent"]
+        assert post(b, [("name", "Ada"), ("consent", "I agree & more")])[0] == 200

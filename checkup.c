@@ -107,13 +107,6 @@ void checkup_stop(struct checkup *u)
 bool checkup_run(const struct conf *c, enum check_kind kind)
 {
     struct checkup u = {.pid = 0};
-    int status = 0;
-    bool good = checkup_begin(&u, c, kind);
-    while (good && waitpid(u.pid, &status, 0) < 0) {
-        if (errno != EINTR) {
-            log_error("cannot check: %s", strerror(errno));
-            return false;
-        }
-    }
-    return good && checkup_end(&u, status);
+    int status;
+    return checkup_begin(&u, c, kind) && waitpid(u.pid, &status, 0) == u.pid && checkup_end(&u, status);
 }

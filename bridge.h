@@ -158,6 +158,8 @@ bool base64_get(struct buf *out, const char *text, size_t len, const char *last)
 int64_t clock_ns(void);
 /* Never 0. */
 int64_t clock_ms(void);
+/* The same in seconds. */
+int64_t clock_s(void);
 
 /* ---- log.c: lines for stderr, ready for journald ------------------------------------------------
  *

@@ -10,7 +10,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WAIT = 120 }; /* seconds for all of it */
@@ -47,13 +46,6 @@ _Noreturn static void look(const struct conf *c, enum check_kind kind, char *at)
     _exit(problems == 0 ? EX_OK : EX_CONFIG);
 }
 
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec;
-}
-
 bool checkup_begin(struct checkup *u, const struct conf *c, enum check_kind kind)
 {
     if (u->at == NULL) {
@@ -72,7 +64,7 @@ bool checkup_begin(struct checkup *u, const struct conf *c, enum check_kind kind
         u->pid = 0;
         return false;
     }
-    u->until = now_s() + WAIT;
+    u->until = clock_s() + WAIT;
     return true;
 }
 
@@ -87,7 +79,7 @@ bool checkup_end(struct checkup *u, int status)
 
 bool checkup_hangs(struct checkup *u)
 {
-    if (u->pid == 0 || now_s() < u->until) {
+    if (u->pid == 0 || clock_s() < u->until) {
         return false;
     }
     log_error("cannot check: it takes more than %d seconds, and is at %s now; does a disk hang?", WAIT,

@@ -15,3 +15,8 @@ int64_t clock_ms(void)
 {
     return clock_ns() / 1000000 + 1;
 }
+
+int64_t clock_s(void)
+{
+    return clock_ms() / 1000;
+}

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BARRIER_MAX = 5000 }; /* milliseconds */
@@ -63,10 +62,7 @@ void notify_ready(void)
 void notify_reloading(void)
 {
     char state[64];
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    text_fmt(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
-             (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    text_fmt(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_ns() / 1000);
     tell(state);
 }
 

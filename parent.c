@@ -82,13 +82,6 @@ struct parent {
     int64_t check_at; /* and at everything, so that what will expire is reported while there is time */
 };
 
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec;
-}
-
 /* ---- listening sockets ----------------------------------------------------------------------- */
 
 /* All the config's listening addresses: those for forms, for plain HTTP, for administration, then each pickup's. */
@@ -283,12 +276,12 @@ static void start_role(struct generation *g, struct role *r)
     unsigned slot = (unsigned)(r - g->roles);
     g->set.bad_calls[slot] = -1;
     r->restart_at = 0;
-    r->started = now_s();
+    r->started = clock_s();
     r->pid = fork();
     if (r->pid < 0) {
         log_error("cannot start a %s: %s", role_name(r), strerror(errno));
         r->pid = 0;
-        r->restart_at = now_s() + 1;
+        r->restart_at = clock_s() + 1;
     } else if (r->pid == 0) {
         switch (r->kind) {
         case ROLE_SIGNER: roles_signer(&g->set, slot);
@@ -307,7 +300,7 @@ static struct stat stat_resolver(void)
 
 static void start_generation(struct generation *g)
 {
-    g->started = now_s();
+    g->started = clock_s();
     g->resolver = stat_resolver();
     for (unsigned i = 0; i < g->count; i++) {
         start_role(g, &g->roles[i]);
@@ -351,7 +344,7 @@ static void tell(struct generation *g, enum role_kind kind, int sig)
 static void let_leave(struct parent *p, struct generation *g)
 {
     g->stage = STAGE_LEAVING;
-    g->leave_by = now_s() + g->conf->drain_timeout + END_MAX;
+    g->leave_by = clock_s() + g->conf->drain_timeout + END_MAX;
     tell(g, ROLE_FRONT, SIGTERM);
     tell(g, ROLE_PICKUP, SIGTERM);
     if (!p->leaving) {
@@ -371,10 +364,10 @@ static void abandon(struct parent *p, struct generation *g)
 /* All of them limit their own time to finish. One that hangs would keep an old set, and the way out, for ever. */
 static void end_late(struct generation *g)
 {
-    if (g->leave_by == 0 || now_s() < g->leave_by) {
+    if (g->leave_by == 0 || clock_s() < g->leave_by) {
         return;
     }
-    g->leave_by = now_s() + END_MAX;
+    g->leave_by = clock_s() + END_MAX;
     for (unsigned i = 0; i < g->count; i++) {
         const struct role *r = &g->roles[i];
         if (r->pid != 0 && (g->stage == STAGE_ENDING || r->kind >= ROLE_FRONT)) {
@@ -391,7 +384,7 @@ static void advance_old(struct parent *p)
         end_late(g);
         if (g->stage == STAGE_LEAVING && running(g, true) == 0) {
             g->stage = STAGE_ENDING;
-            g->leave_by = now_s() + g->conf->drain_timeout + END_MAX; /* the courier's time */
+            g->leave_by = clock_s() + g->conf->drain_timeout + END_MAX; /* the courier's time */
             tell(g, ROLE_SIGNER, SIGTERM);
             tell(g, ROLE_COURIER, SIGTERM);
             wake_courier(p->current);
@@ -589,11 +582,11 @@ static void on_death(struct parent *p, struct generation *g, struct role *r, int
     }
     if (r->expected) {
         r->expected = false;
-        r->restart_at = now_s();
+        r->restart_at = clock_s();
         return;
     }
     stats_add(STAT_ROLE_DEATHS, 1);
-    int64_t now = now_s();
+    int64_t now = clock_s();
     if (now - r->started >= STEADY) {
         r->backoff = 0;
     }
@@ -628,7 +621,7 @@ static void restart_due(struct generation *g)
 {
     for (unsigned i = 0; g != NULL && i < g->count; i++) {
         struct role *r = &g->roles[i];
-        if (r->pid == 0 && r->restart_at != 0 && r->restart_at <= now_s()) {
+        if (r->pid == 0 && r->restart_at != 0 && r->restart_at <= clock_s()) {
             start_role(g, r);
         }
     }
@@ -735,11 +728,11 @@ static void look_at_certificate(struct parent *p)
     }
     time_t still = time(NULL) - WATCH_EVERY / 2;
     bool changed = differs(&certificate, &g->certificate) || differs(&key, &g->key);
-    bool again = p->retry_at != 0 && now_s() >= p->retry_at;
+    bool again = p->retry_at != 0 && clock_s() >= p->retry_at;
     if ((changed || again) && certificate.st_ctim.tv_sec < still && key.st_ctim.tv_sec < still) {
         g->certificate = certificate;
         g->key = key;
-        p->retry_at = now_s() + RETRY_EVERY; /* count_ready() takes it back */
+        p->retry_at = clock_s() + RETRY_EVERY; /* count_ready() takes it back */
         reload(p, changed ? "the certificate has changed" : "the new certificate was refused before",
                CHECK_RENEWAL);
     }
@@ -785,14 +778,14 @@ static int until_due(const struct parent *p)
         int64_t at = p->current->roles[i].restart_at;
         due = at != 0 && at < due ? at : due;
     }
-    int64_t left = due - now_s();
+    int64_t left = due - clock_s();
     return left < 0 ? 0 : (int)(left * 1000);
 }
 
 static void watch_start(struct parent *p)
 {
     struct generation *g = p->coming != NULL ? p->coming : p->current;
-    if (g != NULL && g->stage == STAGE_STARTING && now_s() - g->started > START_MAX) {
+    if (g != NULL && g->stage == STAGE_STARTING && clock_s() - g->started > START_MAX) {
         log_error("the roles did not become ready within %d seconds", START_MAX);
         if (g == p->coming) {
             reload_fails(not_started);
@@ -831,14 +824,14 @@ static void supervise(struct parent *p)
         if (p->again && !is_busy(p)) {
             reload(p, "SIGHUP", CHECK_QUIET);
         }
-        if (now_s() >= p->look_at) {
-            p->look_at = now_s() + WATCH_EVERY;
+        if (clock_s() >= p->look_at) {
+            p->look_at = clock_s() + WATCH_EVERY;
             look_at_certificate(p);
             look_at_resolver(p);
             sweep_once(p);
         }
-        if (now_s() >= p->check_at && p->current != NULL && !is_busy(p)) {
-            p->check_at = now_s() + CHECK_EVERY;
+        if (clock_s() >= p->check_at && p->current != NULL && !is_busy(p)) {
+            p->check_at = clock_s() + CHECK_EVERY;
             check(p, NULL, CHECK_QUIET);
         }
         advance_old(p);
@@ -872,7 +865,7 @@ static int run(struct parent *p, struct conf *c)
 
 int parent_run(struct conf *c)
 {
-    struct parent p = {.spool = -1, .look_at = now_s() + WATCH_EVERY, .check_at = now_s() + CHECK_EVERY};
+    struct parent p = {.spool = -1, .look_at = clock_s() + WATCH_EVERY, .check_at = clock_s() + CHECK_EVERY};
     inherit(&p, c); /* before a descriptor of ours could be taken for one of those */
     p.signals = open_signals();
     p.once = once_new();

@@ -17,12 +17,9 @@ enum {
     /* libmicrohttpd takes more than 32 KiB from the kernel and gives it back there; less it would free as it is, with
      * the head, its cookies and what had come of the body. */
     POOL_MIN = 32 * 1024 + 1,
-    SHOWN_PATH = 32, /* the most bytes of a path that the log takes */
 };
 
-#define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-
-static const char name_bytes[] = NAME_BYTES, path_bytes[] = NAME_BYTES "/.";
+static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 static const char form_methods[] = "GET, HEAD, POST, OPTIONS";
 
 /* ---- routes ---------------------------------------------------------------------------------- */
@@ -149,27 +146,27 @@ static const struct form_conf *find_meant(const struct conf *c, const char *url)
     return len <= FORM_NAME_MAX ? conf_form(c, name, len) : NULL;
 }
 
-/* A mistyped address in the action of a page: nothing else tells why no form comes. Of the address the log takes the
- * beginning alone, and of that what can do no harm there. */
+/* A mistyped address in the action of a page: nothing else tells why no form comes. Of the address, which is the sender's,
+ * the log takes no more than could be the name of a form. */
 static void tell_of_lost_post(const struct conf *c, const char *url, unsigned status)
 {
     static int64_t complained,
         of_strays; /* robots post to all manner of things, which is not to hide a form's page */
-    size_t len = strspn(url, path_bytes);
-    int shown = (int)(len < SHOWN_PATH ? len : SHOWN_PATH);
-    const char *more = url[shown] != '\0' ? "..." : "";
     bool below = strncmp(url, "/f/", 3) == 0;
     const struct form_conf *meant = below ? find_meant(c, url) : NULL;
+    size_t len = below ? strspn(url + 3, name_bytes) : 0;
     if (meant != NULL) {
-        log_seldom(&complained, "refused a post with %u: the address of the form is /f/%s, not %.*s%s",
-                   status, meant->name, shown, url, more);
+        log_seldom(&complained,
+                   "refused a post with %u: the address of the form is /f/%s, in these letters and with "
+                   "nothing behind",
+                   status, meant->name);
     } else if (below) {
-        len = strspn(url + 3, name_bytes);
         log_seldom(&complained, "refused a post with %u: the config has no [form %.*s]", status,
                    (int)(len < FORM_NAME_MAX ? len : FORM_NAME_MAX), url + 3);
     } else {
-        log_seldom(&of_strays, "refused a post with %u: the address of a form is /f/NAME, not %.*s%s", status,
-                   shown, url, more);
+        log_seldom(&of_strays,
+                   "refused a post with %u: the address of a form is /f/NAME, and it came to another",
+                   status);
     }
 }
 

@@ -69,6 +69,7 @@ def test_the_log_says_how_mail_went_to_the_host_and_what_it_answered(sending, po
     status, _, page = sending.post([("name", "Ada")])
     receipt = receipt_in(page)
     sending.wait_for_log(f"delivered {receipt}")
+    sending.wait_until(lambda: new_mail(postfix.mail / "orders"), "the mail")
     log = sending.log()
     assert re.search(rf"delivered {receipt} \(form order\) to main: 127\.0\.0\.1:{postfix.implicit} answered the message with: "
                      r"250 2\.0\.0 Ok: queued as \w+$", log, re.M), log

@@ -54,7 +54,7 @@ static struct form *read_form(const uint8_t *data, size_t size)
             next(&data, &size, &f->filename);
             next(&data, &size, &f->type);
         }
-        f->repaired = f->value.len % 5; /* 4 is neither of the two that there are */
+        f->repaired = f->value.len % 9; /* 8 is none of those that there are */
     }
     return form;
 }
@@ -115,7 +115,8 @@ static void check_letter(const struct message *m)
     }
     for (size_t i = 0; i < form_count(m->fields); i++) {
         unsigned repaired = form_field(m->fields, i)->repaired;
-        expected += 1U + (repaired & REPAIRED_CHARSET ? 1 : 0) + (repaired & REPAIRED_NUL ? 1 : 0);
+        expected += 1U + (repaired & REPAIRED_CHARSET ? 1 : 0) + (repaired & REPAIRED_NUL ? 1 : 0) +
+                    (repaired & REPAIRED_NOT ? 1 : 0);
     }
     buf_init(&raw, OUTPUT_MAX);
     buf_init(&text, OUTPUT_MAX);

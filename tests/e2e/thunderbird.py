@@ -86,6 +86,8 @@ const page = await until(() => {
     return (encryption > 0 ? title : loaded && checked && height) && page;
 }, () => state(tab.chromeBrowser.contentWindow));
 const shown = id => (e => e.hidden ? null : e.alt)(page.document.getElementById(id));
+// An icon gets its words a moment after it is shown.
+await until(() => shown("encryptedHdrIcon") !== "" && shown("signedHdrIcon") !== "", () => "the words of the icons");
 if (page.gEncryptionStatus > 0) { // a page of Thunderbird's own stands in its place
     const result = {encrypted: shown("encryptedHdrIcon"), text: page.getMessagePaneBrowser().contentTitle, files: []};
     tabs.closeTab(tab);

@@ -143,18 +143,12 @@ static void add_missing(const struct http_request *r, struct rules_report *repor
     }
 }
 
-/* Of what the page names the log takes no more than the host. */
-static void tell_of_page(const struct form_conf *f, const char *why, const char *url)
+/* What the page names is a field like any other: nothing of it is for the log. */
+static void tell_of_page(const struct form_conf *f, const char *why)
 {
-    static const char what[] = "a page that the form named as the next one is not allowed";
-    if (why != NULL) {
-        log_info("form %s: %s: %s", f->name, what, why);
-    } else {
-        int origin =
-            (int)(8 + strcspn(url + 8, "/")); /* 8: behind "https://", at most one byte into "http://x" */
-        log_info("form %s: %s: %.*s/... is not among %s", f->name, what, origin, url,
-                 f->redirect_count > 0 ? "redirects" : "origins");
-    }
+    const char *among = f->redirect_count > 0 ? "it is not among redirects" : "its site is not among origins";
+    log_info("form %s: a page that the form named as the next one is not allowed: %s", f->name,
+             why != NULL ? why : among);
 }
 
 /* Where the form itself wants the visitor to go, in r->next; false: nowhere, or nowhere that the config allows. That
@@ -172,7 +166,7 @@ static bool find_next(struct http_request *r, struct span target)
     if (why == NULL && redirect_allowed(buf_text(&r->next), allowed, count)) {
         return true;
     }
-    tell_of_page(f, why, buf_text(&r->next));
+    tell_of_page(f, why);
     buf_free(&r->next);
     return false;
 }

@@ -105,25 +105,25 @@ BEGINNING, ODD, HOST = ("a path must begin with /, an address with https://", "i
 
 
 @pytest.mark.parametrize("target, why", [
-    ("https://evil.example/Ada", "https://evil.example/... is not among origins"), ("//evil.example/", ODD), ("/\\evil.example", ODD),
+    ("https://evil.example/Ada", "its site is not among origins"), ("//evil.example/", ODD), ("/\\evil.example", ODD),
     ("javascript:alert(1)", BEGINNING), ("data:text/html,x", BEGINNING), (f"{SITE}@evil.example/", HOST),
-    (f"{SITE}.evil.example/", f"{SITE}.evil.example/... is not among origins"), ("http://www.example.com/", "http must be https"),
+    (f"{SITE}.evil.example/", "its site is not among origins"), ("http://www.example.com/", "http must be https"),
     ("http://evil.example/", "http must be https"), ("/x%0d%0aSet-Cookie:a=b", ODD), ("/x\r\nSet-Cookie: a=b", ODD), ("t.html", BEGINNING),
     (f"{SITE}\\@evil.example", HOST)])
 def test_a_page_that_is_not_allowed_costs_nobody_the_mail(bridge, target, why):
-    """The log says why it is not, and of what was named no more than the host, if it is one."""
+    """The log says why it is not, and nothing of what was named."""
     since = len(bridge.log())
     status, headers, mail = sent(bridge, [("name", "Ada"), ("_next", target)])
     assert status == 303 and headers["Location"] == f"{SITE}/done.html" and "Set-Cookie" not in headers
     assert fields_of(mail) == [("name", "Ada")]
     said = f"form order: a page that the form named as the next one is not allowed: {why}\n"
     log = bridge.log()[since:]
-    assert said in log and "evil" not in log.replace(said, "") and "Ada" not in log
+    assert said in log and "evil" not in log and "Ada" not in log
 
 
 def test_the_log_names_the_key_that_does_not_allow_a_page(bridge):
-    for form, target, why in (("narrow", "/other.html", f"{SITE}/... is not among redirects"), ("open", "/t.html", "the form has no origins that "),
-                              ("open", f"{SITE}/t.html", f"{SITE}/... is not among origins")):
+    for form, target, why in (("narrow", "/other.html", "it is not among redirects"), ("open", "/t.html", "the form has no origins that "),
+                              ("open", f"{SITE}/t.html", "its site is not among origins")):
         since = len(bridge.log())
         assert location(bridge, target, form) is None
         assert f"form {form}: a page that the form named as the next one is not allowed: {why}" in bridge.log()[since:]
